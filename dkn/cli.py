@@ -1,0 +1,195 @@
+"""The `dkn` command: upsample, train and evaluate from files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from dkn import report
+from dkn.baselines import BASELINES
+from dkn.data.nyu import NYU
+from dkn.degradation import DEGRADATIONS, degrade
+from dkn.depth import to_metres, to_millimetres
+from dkn.errors import DataError, DknError
+from dkn.evaluation import Method, bicubic, evaluate, model_method, write_json
+from dkn.models import find_model
+from dkn.networks import NetworkConfig
+from dkn.training import TrainConfig, Trainer
+from dkn.upsampler import Upsampler, upsample_bicubic
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. A mistake of the user's is one line on stderr and status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except DknError as error:
+        print(f"dkn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dkn: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dkn", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    upsample = commands.add_parser("upsample", help="upsample one depth image, guided by its colour image")
+    upsample.add_argument("--color", type=Path, required=True, help="8-bit colour image")
+    upsample.add_argument("--depth", type=Path, required=True, help="16-bit PNG in millimetres, 0 = unknown")
+    upsample.add_argument("--out", type=Path, required=True, help="16-bit PNG in millimetres")
+    upsample.add_argument("--figure", type=Path, help="picture of colour, input and output")
+    upsample.add_argument("--scale", type=int, default=1, help="reduce the depth by this factor first")
+    upsample.add_argument("--fill-holes", action="store_true", help="give a depth to unknown pixels too")
+    _add_model_options(upsample, precision="auto")
+    upsample.set_defaults(run=_upsample)
+
+    train = commands.add_parser("train", help="train a network")
+    train.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
+    train.add_argument("--dataset", choices=["nyu"], default="nyu")
+    train.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
+    train.add_argument("--scale", type=int, default=8)
+    train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument("--steps", type=int, default=0, help="length of the schedule")
+    train.add_argument("--minutes", type=float, default=0.0, help="with --steps: stop after; alone: the length")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--init", type=Path, help="model file whose weights to begin with")
+    train.add_argument("--device", default="auto")
+    train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    _add_fields(train, TrainConfig, ("batch_size", "crop", "learning_rate", "seed"))
+    train.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
+    _add_fields(
+        train,
+        NetworkConfig,
+        ("kernel_size", "window", "guidance", "weights_from", "offsets_from", "n1", "n2"),
+    )
+    train.add_argument("--no-residual", action="store_true", help="eq. (7) in place of eq. (3)")
+    train.set_defaults(run=_train)
+
+    evaluation = commands.add_parser("evaluate", help="RMSE of models and baselines on a data set")
+    evaluation.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
+    evaluation.add_argument("--dataset", choices=["nyu"], default="nyu")
+    evaluation.add_argument("--scale", type=int, default=8)
+    evaluation.add_argument("--degradation", choices=DEGRADATIONS, default="bicubic")
+    evaluation.add_argument("--baselines", action="store_true", help=f"also {', '.join(BASELINES)}")
+    evaluation.add_argument("--limit", type=int, help="the first N images only")
+    evaluation.add_argument("--json", type=Path, help="write the table here too")
+    _add_model_options(evaluation, precision="fp32", many=True)
+    evaluation.set_defaults(run=_evaluate)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser, precision: str, many: bool = False) -> None:
+    text = "model file, short name (fdkn_x8) or family (fdkn, dkn: the one for the scale at hand)"
+    if many:
+        parser.add_argument("--model", action="append", default=[], help=text + "; may be repeated")
+    else:
+        parser.add_argument("--model", default="fdkn", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", default=precision, choices=["auto", "fp32", "bf16", "fp16"])
+
+
+def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[str]) -> None:
+    """An option for each of these fields of a config dataclass, with the field's default."""
+    for name in names:
+        default = config.__dataclass_fields__[name].default  # type: ignore[attr-defined]
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+
+
+def _upsample(options: argparse.Namespace) -> None:
+    color = _read_image(options.color, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+    depth = to_metres(_read_image(options.depth, cv2.IMREAD_UNCHANGED))
+    if options.scale > 1:
+        depth = degrade(depth, options.scale, "bicubic", np.random.default_rng(0))
+    upsampler = Upsampler(
+        options.model, device=options.device, precision=options.precision, fill_holes=options.fill_holes
+    )
+    result = upsampler(color, depth)
+    _write_image(options.out, to_millimetres(result))
+    if options.figure:
+        size = (color.shape[0], color.shape[1])
+        panels = {"color": color, "input (bicubic)": upsample_bicubic(depth, size), "output": result}
+        _write_image(options.figure, report.figure(panels))
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    network = NetworkConfig(
+        architecture=options.model,
+        residual=not options.no_residual,
+        **{
+            name: getattr(options, name)
+            for name in ("kernel_size", "window", "guidance", "weights_from", "offsets_from", "n1", "n2")
+        },
+    )
+    config = TrainConfig(
+        network,
+        options.scale,
+        steps=options.steps,
+        minutes=options.minutes,
+        batch_size=options.batch_size,
+        crop=options.crop,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        bf16=not options.fp32,
+    )
+    trainer = Trainer(
+        NYU(options.data, "train"),
+        config,
+        options.out,
+        device=options.device,
+        resume=options.resume,
+        init=options.init,
+    )
+    path = trainer.run()
+    if trainer.finished:
+        try:
+            test = NYU(options.data, "test")
+        except DataError as error:
+            print(f"not evaluated: {error}")
+        else:
+            result = evaluate(test, {"bicubic": bicubic, path.stem: model_method(path)}, options.scale)
+            print(result.table())
+            trainer.save(test_images=result.count, test_rmse_cm=round(result.results[1].rmse, 4))
+    print(path)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    methods: dict[str, Method] = {"bicubic": bicubic}
+    if options.baselines:
+        methods |= BASELINES
+    for model in options.model:
+        path = find_model(model, options.scale)
+        methods[path.stem] = model_method(path, options.device, options.precision)
+    result = evaluate(NYU(options.data, "test"), methods, options.scale, options.degradation, options.limit)
+    print(result.table())
+    if options.json:
+        write_json(options.json, result)
+
+
+def _read_image(path: Path, flags: int) -> np.ndarray:
+    image = cv2.imread(str(path), flags) if path.is_file() else None
+    if image is None:
+        raise DataError(f"{path}: " + ("not a readable image" if path.is_file() else "no such file"))
+    return image
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() != ".png":
+        raise DataError(f"{path}: pictures are written as .png")
+    if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image):
+        raise DataError(f"{path}: cannot be written")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""NYU depth v2, the labelled set (Silberman et al., ECCV 2012): 1449 pairs of 640×480.
+
+Reads `nyu_depth_v2_labeled.mat` as published, or any file in its layout. That is MATLAB v7.3 (HDF5); seen from
+Python its axes come reversed:
+
+    images  uint8    (N, 3, 640, 480)  RGB
+    depths  float32  (N, 640, 480)     metres, in-painted by NYU
+
+Turned upright and uncompressed once, the pictures lie in a memory-mapped cache beside the file (about 2.15 MB a
+pair), so that neither training nor evaluation holds the set in memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from dkn.data.sample import Sample
+from dkn.errors import DataError
+
+SOURCE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+TRAINING_IMAGES = 1000  # the split of the paper: the first 1000 to train, the rest to test
+
+
+class NYU:
+    """One half of the set.
+
+    Args:
+        path: the .mat file.
+        split: train (the first 1000 pairs), test (the rest) or all.
+        cache: folder for the memory-mapped copy; default: beside the file, named like it.
+
+    Raises:
+        DataError: missing, truncated, or laid out differently.
+    """
+
+    name = "nyu"
+    unit = "cm"
+    unit_scale = 100.0
+    border = 6
+
+    def __init__(self, path: Path, split: Literal["train", "test", "all"] = "all", cache: Path | None = None):
+        path = Path(path)
+        self._colors, self._depths = _open_cache(path, cache or path.with_name(path.name + ".cache"))
+        count = len(self._depths)
+        ranges = {
+            "train": (0, min(TRAINING_IMAGES, count)),
+            "test": (TRAINING_IMAGES, count),
+            "all": (0, count),
+        }
+        start, stop = ranges[split]
+        if stop <= start:
+            raise DataError(f"{path}: {count} pairs, but the {split} split needs more than {start}")
+        self._indices = range(start, stop)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        i = self._indices[index]
+        return Sample(self._colors[i], self._depths[i], f"nyu_{i:04d}")
+
+
+def _open_cache(path: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (N, H, W, 3) uint8 and depth (N, H, W) float32, memory-mapped; made on first use."""
+    files = cache / "color.npy", cache / "depth.npy"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; nyu_depth_v2_labeled.mat is at {SOURCE}")
+    # The cache stands only if it is complete and younger than its source.
+    if not (files[1].is_file() and files[1].stat().st_mtime >= path.stat().st_mtime):
+        _build_cache(path, *files)
+    colors, depths = (np.load(file, mmap_mode="r") for file in files)
+    return colors, depths
+
+
+def _build_cache(path: Path, color_file: Path, depth_file: Path) -> None:
+    try:
+        with h5py.File(path, "r") as file:
+            images, depths = _checked(file, path)
+            color_file.parent.mkdir(parents=True, exist_ok=True)
+            count, _, width, height = images.shape
+            # Written under another name first: a run that is cut off leaves no cache that looks complete.
+            partial = [f.with_suffix(".partial") for f in (color_file, depth_file)]
+            open_new = np.lib.format.open_memmap
+            colors = open_new(partial[0], "w+", np.uint8, (count, height, width, 3))
+            metres = open_new(partial[1], "w+", np.float32, (count, height, width))
+            for i in tqdm(range(count), desc=f"caching {path.name}", unit="pair"):
+                colors[i] = images[i].transpose(2, 1, 0)
+                depth = depths[i].T
+                metres[i] = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
+            colors.flush()
+            metres.flush()
+            for temporary, final in zip(partial, (color_file, depth_file), strict=True):
+                temporary.replace(final)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as HDF5, or its cache not written ({error}); see {SOURCE}") from None
+
+
+def _checked(file: h5py.File, path: Path) -> tuple[h5py.Dataset, h5py.Dataset]:
+    images, depths = file.get("images"), file.get("depths")
+    if not isinstance(images, h5py.Dataset) or not isinstance(depths, h5py.Dataset):
+        raise DataError(f"{path}: has no 'images' and 'depths'; expected the layout of {SOURCE}")
+    expected = (images.shape[0], *images.shape[2:]) if images.ndim == 4 else None
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or depths.shape != expected:
+        raise DataError(
+            f"{path}: images {images.shape} {images.dtype} and depths {depths.shape}; "
+            "expected (N, 3, W, H) uint8 and (N, W, H)"
+        )
+    return images, depths

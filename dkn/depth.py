@@ -1,0 +1,128 @@
+"""Depth maps: units, validity, holes, and the way from one pixel grid to another.
+
+At Python's boundary depth is float32 metres, invalid = NaN. On the wire (REP 118) it is 16UC1 millimetres, invalid
+= 0, or 32FC1 metres, invalid = NaN. Inside, a map and its validity travel as two tensors (N, 1, H, W), so that no
+arithmetic ever meets a NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dkn.errors import ImageError
+
+OVERSHOOT = 0.1  # how far, in local ranges, an upsampled depth may leave the values around it
+
+
+def to_metres(raw: np.ndarray) -> np.ndarray:
+    """Depth as a camera gives it → float32 metres with NaN for invalid.
+
+    Args:
+        raw: (H, W) uint16 millimetres (16UC1, mono16) or float metres (32FC1), of either byte order.
+
+    Raises:
+        ImageError: another shape or dtype.
+    """
+    if raw.ndim != 2:
+        raise ImageError(f"depth has shape {raw.shape}; expected (H, W)")
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 2:
+        metres = raw.astype(np.float32)
+        metres *= np.float32(1e-3)
+    elif raw.dtype.kind == "f":
+        metres = raw.astype(np.float32)
+        metres[~np.isfinite(metres)] = np.nan
+    else:
+        raise ImageError(f"depth is {raw.dtype}; expected uint16 millimetres or float metres")
+    metres[metres <= 0] = np.nan
+    return metres
+
+
+def to_millimetres(metres: np.ndarray) -> np.ndarray:
+    """float32 metres with NaN → uint16 millimetres with 0 for invalid, and for what 16 bits cannot say."""
+    millimetres = np.rint(metres * np.float32(1e3))
+    fits = (millimetres >= 1) & (millimetres <= 65535)  # False for NaN
+    return np.where(fits, millimetres, 0).astype(np.uint16)
+
+
+def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic interpolation to `size` (H, W) exactly as PIL does it: centres aligned, widened when it shrinks.
+
+    Args:
+        image: (N, C, h, w) float, without invalid values.
+    """
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True)
+
+
+def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
+    """Give every invalid pixel a plausible depth from around it, by a push-pull pyramid (Gortler et al. 1996).
+
+    Going down, 2×2 pixels become the mean of the valid ones; going up, a hole takes the bilinear value of the level
+    below. Valid pixels keep their depth exactly, and what lies under a hole has no influence.
+
+    Args:
+        depth: (N, 1, H, W); anything where not valid.
+        valid: (N, 1, H, W) bool, with at least one valid pixel in each map.
+    """
+    if bool(valid.all()) or max(depth.shape[2:]) == 1:
+        return depth
+    height, width = depth.shape[2:]
+    total = F.avg_pool2d(torch.where(valid, depth, 0), 2, ceil_mode=True)
+    share = F.avg_pool2d(valid.to(depth.dtype), 2, ceil_mode=True)
+    known = share > 0
+    coarse = fill_holes(torch.where(known, total / share.clamp(min=1e-6), 0), known)
+    filled = F.interpolate(coarse, scale_factor=2, mode="bilinear")[:, :, :height, :width]
+    return torch.where(valid, depth, filled)
+
+
+def to_grid(depth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Depth on the pixel grid of the colour image: (filled depth, validity), each (N, 1, H, W).
+
+    Holes are filled before the interpolation, so that none leaks into its neighbours; a pixel of the new grid is
+    valid if the one it lies in was. Any ratio, also different in x and y.
+
+    Args:
+        depth, valid: (N, 1, h, w) as for `fill_holes`.
+        size: (H, W).
+    """
+    resized = resize_bicubic(fill_holes(depth, valid), size)
+    return resized, F.interpolate(valid.to(depth.dtype), size=size, mode="nearest-exact") > 0.5
+
+
+def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:
+    """Keep an upsampled map inside the values of the input around each pixel, plus `OVERSHOOT` of their range.
+
+    Args:
+        result: (N, 1, H, W), upsampled.
+        depth, valid: (N, 1, h, w), what it was upsampled from; holes filled.
+        reach: how far the network's taps go, in pixels of `result`.
+    """
+    size = result.shape[2:]
+    # Two input pixels for the bicubic kernel, and those that the taps can reach.
+    radius = [2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True)]
+    high = _local_max(depth, valid, radius)
+    low = -_local_max(-depth, valid, radius)
+    margin = OVERSHOOT * (high - low)
+    bounds = torch.cat((low - margin, high + margin), dim=1)
+    low, high = F.interpolate(bounds, size=tuple(size), mode="nearest-exact").chunk(2, dim=1)
+    return result.clamp(low, high)
+
+
+def _local_max(depth: Tensor, valid: Tensor, radius: list[int]) -> Tensor:
+    """Largest valid depth within `radius` (rows, columns); where there is none, the largest filled one."""
+
+    def pool(x: Tensor) -> Tensor:
+        for axis, r in enumerate(radius):
+            kernel, padding = [1, 1], [0, 0]
+            kernel[axis], padding[axis] = 2 * r + 1, r
+            x = F.max_pool2d(F.pad(x, (padding[1],) * 2 + (padding[0],) * 2, value=-math.inf), kernel, stride=1)
+        return x
+
+    of_valid = pool(torch.where(valid, depth, -math.inf))
+    return torch.where(of_valid > -math.inf, of_valid, pool(depth))

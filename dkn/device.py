@@ -1,0 +1,60 @@
+"""What to compute on, and how precisely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from dkn.errors import ConfigError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def channels_last(network: N, device: torch.device) -> N:
+    """Move a network to `device` in the memory layout that convolutions are fastest in."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu or cuda → a device that is there.
+
+    Raises:
+        ConfigError: an unknown name, or cuda where torch has none.
+    """
+    if name not in ("auto", "cpu") and not name.startswith("cuda"):
+        raise ConfigError(f"device={name!r}: choose auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if name.startswith("cuda") and not available:
+        raise ConfigError(f"device={name!r}, but this torch sees no CUDA device; use auto or cpu")
+    return torch.device("cuda" if name == "auto" and available else "cpu" if name == "auto" else name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """auto, fp32, bf16 or fp16 → one that the device is fast in.
+
+    Raises:
+        ConfigError: an unknown name, or fp16 on a CPU.
+    """
+    if name == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_native_bf16() else "fp32"
+    if name not in DTYPES:
+        raise ConfigError(f"precision={name!r}: choose auto, {', '.join(DTYPES)}")
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError("precision='fp16' needs a CUDA device; use bf16 or fp32 on the CPU")
+    return name
+
+
+def _has_native_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,116 @@
+"""Evaluation: RMSE of methods on a data set, by the protocol of the paper (section 4.2).
+
+The low-resolution depth is made from the true one, each method upsamples it, and the root mean square error of each
+image, without a border, is averaged over the images.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dkn.data.sample import Dataset
+from dkn.degradation import degrade
+from dkn.errors import ConfigError
+from dkn.upsampler import Upsampler, upsample_bicubic
+
+Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(H, W, 3) uint8 RGB and (h, w) float32 metres with NaN → (H, W) float32 metres with NaN."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method's row: mean RMSE over the images, and mean seconds an image."""
+
+    method: str
+    rmse: float
+    mean_seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A table of results, and what they were measured on."""
+
+    dataset: str
+    scale: int
+    degradation: str
+    unit: str
+    count: int
+    results: Sequence[Result]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "results": [vars(result) for result in self.results]}
+
+    def table(self) -> str:
+        """The results as text, best first."""
+        title = f"{self.dataset}, {self.scale}x, {self.degradation}, {self.count} images, RMSE in {self.unit}"
+        width = max(len(result.method) for result in self.results)
+        rows = sorted(self.results, key=lambda r: r.rmse)
+        lines = [f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms" for r in rows]
+        return "\n".join([title, *lines])
+
+
+def bicubic(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The baseline that looks at depth alone."""
+    return upsample_bicubic(depth, (color.shape[0], color.shape[1]), fill=True)
+
+
+def model_method(model: str | Path, device: str = "auto", precision: str = "fp32") -> Method:
+    """A model as a method: every pixel gets a depth, as the protocol wants it."""
+    return Upsampler(model, device=device, precision=precision, fill_holes=True)
+
+
+def evaluate(
+    dataset: Dataset,
+    methods: Mapping[str, Method],
+    scale: int,
+    degradation: str = "bicubic",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Run every method on the same low-resolution depth of each image.
+
+    Raises:
+        ConfigError: an unknown degradation, a scale below 1, or nothing to evaluate.
+    """
+    count = min(len(dataset), limit) if limit else len(dataset)
+    if count < 1 or not methods:
+        raise ConfigError("nothing to evaluate: no images, or no method")
+    errors: dict[str, list[float]] = {name: [] for name in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    for i in tqdm(range(count), desc=f"{dataset.name} {scale}x {degradation}", unit="image"):
+        sample = dataset[i]
+        low = degrade(sample.depth, scale, degradation, np.random.default_rng((seed, i)))
+        for name, method in methods.items():
+            started = time.perf_counter()
+            result = method(sample.color, low)
+            seconds[name] += time.perf_counter() - started
+            errors[name].append(dataset.unit_scale * rmse(result, sample.depth, dataset.border))
+    results = [Result(name, float(np.mean(errors[name])), seconds[name] / count) for name in methods]
+    return Evaluation(dataset.name, scale, degradation, dataset.unit, count, results)
+
+
+def rmse(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
+    """Root mean square error in the unit of both, over pixels known in both; NaN if there is none.
+
+    Args:
+        result, truth: (H, W), NaN = unknown.
+        border: pixels left out at each side.
+    """
+    inner = (slice(border, -border or None),) * 2
+    difference = (result.astype(np.float64) - truth)[inner]
+    known = np.isfinite(difference)
+    return math.sqrt(float(np.mean(difference[known] ** 2))) if known.any() else math.nan
+
+
+def write_json(path: Path, evaluation: Evaluation) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")

@@ -1,0 +1,59 @@
+"""Which model file a name stands for."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+from dkn.errors import CheckpointError
+
+FAMILIES = ("fdkn", "dkn", "fdkn_sensor", "dkn_sensor")
+"""Short names that pick the file whose scale is nearest to the one at hand."""
+
+
+def models_folder() -> Path:
+    """Folder of the models that come with the project; the environment variable DKN_MODELS overrides it.
+
+    Raises:
+        CheckpointError: it is not where any way of installing puts it.
+    """
+    if folder := os.environ.get("DKN_MODELS"):
+        return Path(folder)
+    package = Path(__file__).resolve().parent
+    for parent in package.parents:
+        # A source tree (also behind an editable or symlinked installation), then an installation's prefix.
+        for folder in (parent / "models", parent / "share" / "dkn_ros" / "models"):
+            if any(folder.glob("*.safetensors")):
+                return folder
+    raise CheckpointError("no models folder beside the installed package; set DKN_MODELS to one")
+
+
+def find_model(name: str | Path, scale: float) -> Path:
+    """The model file that `name` means: a path, a file's short name (fdkn_x8), or one of `FAMILIES`.
+
+    Args:
+        scale: upsampling factor at hand; a family's file for the nearest factor (as a ratio) is taken.
+
+    Raises:
+        CheckpointError: nothing of that name.
+    """
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such model file")
+        return path
+    folder = models_folder()
+    if (exact := folder / f"{name}.safetensors").is_file():
+        return exact
+    scales = {
+        int(match[1]): file
+        for file in sorted(folder.glob(f"{name}_x*.safetensors"))
+        if (match := re.fullmatch(rf"{re.escape(str(name))}_x(\d+)", file.stem))
+    }
+    if not scales:
+        known = sorted(file.stem for file in folder.glob("*.safetensors"))
+        raise CheckpointError(f"no model {name!r} in {folder}; there are {', '.join(known) or 'none'}")
+    nearest = min(scales, key=lambda s: abs(math.log(s / max(scale, 1e-6))))
+    return scales[nearest]

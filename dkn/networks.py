@@ -1,0 +1,296 @@
+"""DKN and FDKN: deformable kernel networks for guided depth map upsampling (Kim, Ponce and Ham).
+
+Two streams of convolutions look at the guidance (colour) and at the depth map, already interpolated to the size of
+the guidance. Each gives kernel weights and sampling offsets for every pixel; the two are multiplied, and the depth
+comes out as a weighted average over k² taps (`sampling.py`).
+
+    DKN   paper Table 1: strided convolutions, one 51×51 neighbourhood per pixel. Run densely in one pass here;
+          the paper's 16 shifted passes exist beside it (`kernels_by_shift_and_stitch`) as the yardstick.
+    FDKN  supplement Table 1: the 16 phases of a 4×4 grid become channels, one pass at a quarter of the size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args, get_type_hints
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dkn.errors import ConfigError
+from dkn.sampling import regular_taps, weighted_average
+
+STRIDE = 4  # of both networks: two DownConv layers (DKN), resampling by 4 (FDKN)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a network is. Every row and column of the paper's Table 4 and supplement Table 2 is one of these.
+
+    Raises:
+        ConfigError: fields that contradict each other.
+    """
+
+    architecture: Literal["fdkn", "dkn"] = "fdkn"
+    kernel_size: int = 3
+    """k: the weighted average runs over k² taps."""
+    window: int = 15
+    """d: taps reach no further than a d×d window around the pixel."""
+    residual: bool = True
+    """True: eq. (3), weights minus their mean. False: eq. (7), weights divided by their sum."""
+    guidance: Literal["rgb", "grey", "none"] = "rgb"
+    """none: a single stream that sees depth alone (the models marked † in Table 2)."""
+    weights_from: Literal["both", "rgb", "depth"] = "both"
+    """Streams that give kernel weights; both = every stream there is."""
+    offsets_from: Literal["both", "rgb", "depth", "none"] = "both"
+    """Streams that give offsets; none = a regular k×k grid."""
+    n1: int = 128
+    n2: int = 128
+    """Channels of the last two feature layers (supplement Table 2)."""
+    released_sampling: bool = False
+    """The tap positions that the authors' released checkpoints were trained with (see `taps`)."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            allowed, value = get_args(hint), getattr(self, name)
+            if allowed and value not in allowed:
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={self.kernel_size}: an odd, positive number is needed")
+        if self.window % 2 == 0 or self.window < self.kernel_size:
+            raise ConfigError(
+                f"window={self.window}: an odd number, at least kernel_size={self.kernel_size}, is needed"
+            )
+        if self.guidance == "none" and "rgb" in (self.weights_from, self.offsets_from):
+            raise ConfigError("guidance='none' leaves no colour stream for weights_from or offsets_from = 'rgb'")
+        if min(self.n1, self.n2) < 1:
+            raise ConfigError(f"n1={self.n1}, n2={self.n2}: channel counts are positive")
+
+    @property
+    def guidance_channels(self) -> int:
+        return {"rgb": 3, "grey": 1, "none": 0}[self.guidance]
+
+    def gives(self, stream: str, source: str) -> bool:
+        """Whether `stream` (rgb or depth) takes part in what comes from `source` (a field ending in _from)."""
+        exists = stream == "depth" or self.guidance != "none"
+        return exists and source in ("both", stream)
+
+    def taps(self) -> Tensor:
+        """(k², 2) positions q in pixels relative to the pixel, as (x, y)."""
+        taps = regular_taps(self.kernel_size)
+        if self.released_sampling:
+            # The released networks put tap (i, j) at window position (offset + 7 + (i, j))·14/15, x from i: about
+            # half a pixel up and left of the centre, and column by column.
+            middle = self.window // 2
+            return (taps.flip(1) + self.kernel_size // 2 + middle) * self.offset_unit - middle
+        return taps
+
+    @property
+    def offset_unit(self) -> float:
+        """Pixels that an offset of 1 stands for."""
+        return (self.window - 1) / self.window if self.released_sampling else 1.0
+
+
+class KernelNetwork(nn.Module):
+    """What DKN and FDKN share: two streams → kernels → weighted average. Use `build`."""
+
+    taps: Tensor
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        taps = config.kernel_size**2
+        self.register_buffer("taps", config.taps(), persistent=False)
+        stream = {"fdkn": _FDKNStream, "dkn": _DKNStream}[config.architecture]
+
+        def make(name: str, channels: int) -> nn.Module | None:
+            weights, offsets = (
+                config.gives(name, config.weights_from),
+                config.gives(name, config.offsets_from),
+            )
+            if not (weights or offsets):
+                return None
+            return stream(channels, config.n1, config.n2, taps * weights, 2 * taps * offsets)
+
+        self.guidance_stream = make("rgb", config.guidance_channels)
+        self.depth_stream = make("depth", 1)
+
+    def forward(self, guidance: Tensor | None, depth: Tensor) -> Tensor:
+        """The raw network, eq. (3) or (7).
+
+        Args:
+            guidance: (N, 3, H, W) RGB in 0..1, whatever the config's guidance; ignored when that is none.
+            depth: (N, 1, H, W), upsampled to the guidance's size and divided by the model's depth range.
+
+        Returns:
+            (N, 1, H, W) float32, in the unit of `depth`. Any H and W.
+        """
+        return self.average(depth, *self.kernels(guidance, depth))
+
+    def kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Kernel weights K (N, k², H, W), normalised, and offsets Δq (N, 2k², H, W) as the streams give them, or
+        None for a regular grid."""
+        heads = [stream(image) for stream, image in self._inputs(guidance, depth)]
+        return self._combine(heads)
+
+    def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+        """Apply kernels to `depth`: eq. (3) with the residual connection, eq. (7) without."""
+        if offsets is None:
+            offsets = depth.new_zeros(1, 1, 1, 1).expand(len(depth), 2 * len(self.taps), *depth.shape[2:])
+        # Offsets of a bfloat16 pass still address pixels in float32.
+        offsets = offsets.float() * self.config.offset_unit if self.config.released_sampling else offsets
+        average = weighted_average(depth, weights, offsets, self.taps, self.config.window)
+        return depth + average if self.config.residual else average
+
+    def _inputs(self, guidance: Tensor | None, depth: Tensor) -> list[tuple[nn.Module, Tensor]]:
+        """The streams there are, each with its image."""
+        inputs = []
+        if self.guidance_stream is not None:
+            if guidance is None:
+                raise ConfigError("this network needs a guidance image")
+            inputs.append((self.guidance_stream, _grey(guidance) if self.config.guidance == "grey" else guidance))
+        if self.depth_stream is not None:
+            inputs.append((self.depth_stream, depth))
+        return inputs
+
+    def _combine(self, heads: list[tuple[Tensor | None, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+        """Streams' heads → kernels: sigmoid, product, then mean subtraction or L1 normalisation (Fig. 2)."""
+        weights = _product([torch.sigmoid(w.float()) for w, _ in heads if w is not None])
+        offsets = _product([o.float() for _, o in heads if o is not None])
+        assert weights is not None  # the config has a stream that gives weights
+        if self.config.residual:
+            return weights - weights.mean(dim=1, keepdim=True), offsets
+        return weights / weights.sum(dim=1, keepdim=True), offsets
+
+
+class FDKN(KernelNetwork):
+    """Fast deformable kernel network: one pass over 4×4 phases stacked as channels (supplement 1.2)."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("fdkn"))
+
+
+class DKN(KernelNetwork):
+    """Deformable kernel network (paper 3.2), evaluated for all pixels in one dense pass."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("dkn"))
+
+    def kernels_by_shift_and_stitch(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `kernels` gives, by 16 passes over shifted inputs (supplement 1.1).
+
+        Equal in evaluation mode. In training mode the batch statistics of 16 passes differ from those of one.
+        """
+        weights = offsets = None
+        for y in range(STRIDE):
+            for x in range(STRIDE):
+                heads = [stream.strided(image, x, y) for stream, image in self._inputs(guidance, depth)]  # type: ignore[operator]
+                w, o = self._combine(heads)
+                if weights is None:
+                    size = depth.shape[2:]
+                    weights = w.new_empty(len(w), w.shape[1], *size)
+                    offsets = None if o is None else o.new_empty(len(o), o.shape[1], *size)
+                weights[:, :, y::STRIDE, x::STRIDE] = w
+                if o is not None and offsets is not None:
+                    offsets[:, :, y::STRIDE, x::STRIDE] = o
+        assert weights is not None
+        return weights, offsets
+
+
+def build(config: NetworkConfig) -> KernelNetwork:
+    """The network that `config` describes, with random weights."""
+    return {"fdkn": FDKN, "dkn": DKN}[config.architecture](config)
+
+
+class _Heads(nn.Module):
+    """1×1 convolutions to kernel weights and offsets; zero channels asked for means no such head."""
+
+    def __init__(self, features: int, weights: int, offsets: int):
+        super().__init__()
+        self.weights = nn.Conv2d(features, weights, 1) if weights else None
+        self.offsets = nn.Conv2d(features, offsets, 1) if offsets else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        weights = None if self.weights is None else self.weights(x)
+        offsets = None if self.offsets is None else self.offsets(x)
+        return weights, offsets
+
+
+class _FDKNStream(nn.Module):
+    """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
+
+    def __init__(self, channels: int, n1: int, n2: int, weights: int, offsets: int):
+        super().__init__()
+        phases = STRIDE**2
+        widths = (channels * phases, 32, 32, 64, 64, n1, n2)
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            layers.append(nn.Conv2d(before, after, 3, padding=1))
+            if i % 2 == 0:
+                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.ReLU(inplace=True))
+        self.features = nn.Sequential(*layers)
+        self.heads = _Heads(n2, weights * phases, offsets * phases)
+
+    def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        height, width = image.shape[2:]
+        image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        heads = self.heads(self.features(F.pixel_unshuffle(image, STRIDE)))
+        weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
+        return _crop(weights, height, width), _crop(offsets, height, width)
+
+
+class _DKNStream(nn.Module):
+    """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
+
+    PADDING = (25, 24, 25, 24)
+
+    def __init__(self, channels: int, n1: int, n2: int, weights: int, offsets: int):
+        super().__init__()
+        rows = (  # channels before and after, kernel, stride, BN
+            (channels, 32, 7, 1, True),
+            (32, 32, 2, 2, False),
+            (32, 64, 5, 1, True),
+            (64, 64, 2, 2, False),
+            (64, 128, 5, 1, True),
+            (128, n1, 3, 1, False),
+            (n1, n2, 3, 1, False),
+        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, k, stride=s) for a, b, k, s, _ in rows)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) if bn else nn.Identity() for _, b, _, _, bn in rows)
+        self.heads = _Heads(n2, weights, offsets)
+
+    def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
+        x, dilation = F.pad(image, self.PADDING), 1
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            x = F.relu(norm(F.conv2d(x, conv.weight, conv.bias, dilation=dilation)))
+            dilation *= conv.stride[0]
+        return self.heads(x)
+
+    def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
+        """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
+        x = F.pad(image, self.PADDING)[:, :, shift_y:, shift_x:]
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x)))
+        return self.heads(x)
+
+
+def _grey(rgb: Tensor) -> Tensor:
+    """ITU-R BT.601 luma, (N, 3, H, W) → (N, 1, H, W)."""
+    r, g, b = rgb.unbind(1)
+    return (0.299 * r + 0.587 * g + 0.114 * b)[:, None]
+
+
+def _crop(x: Tensor | None, height: int, width: int) -> Tensor | None:
+    return None if x is None else x[:, :, :height, :width]
+
+
+def _product(factors: list[Tensor]) -> Tensor | None:
+    """Elementwise product of one or two tensors; None of none."""
+    if not factors:
+        return None
+    return factors[0] if len(factors) == 1 else factors[0] * factors[1]

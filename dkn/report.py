@@ -1,0 +1,51 @@
+"""Pictures of results: depth in false colour, panels side by side."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+_LABEL_HEIGHT = 26
+
+
+def colorize(depth: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(H, W) depth → (H, W, 3) uint8 RGB from near (warm) to far (cool); unknown = black."""
+    scaled = np.clip((np.nan_to_num(depth, nan=low) - low) / max(high - low, 1e-6), 0, 1)
+    picture = cv2.applyColorMap(np.rint(255 * (1 - scaled)).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(np.isfinite(depth)[..., None], picture, 0).astype(np.uint8)
+
+
+def colorize_error(error: np.ndarray, high: float) -> np.ndarray:
+    """(H, W) absolute error → (H, W, 3) uint8 RGB, black for none to bright for `high`; unknown = grey."""
+    scaled = np.clip(np.nan_to_num(error) / high, 0, 1)
+    picture = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.where(np.isfinite(error)[..., None], picture, 64).astype(np.uint8)
+
+
+def depth_span(*maps: np.ndarray) -> tuple[float, float]:
+    """One span (2nd to 98th percentile) for several maps, so that their colours compare."""
+    known = np.concatenate([m[np.isfinite(m)] for m in maps])
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, (2, 98))
+    return float(low), float(high)
+
+
+def figure(panels: dict[str, np.ndarray]) -> np.ndarray:
+    """Pictures side by side under their names: (H, W, 3) uint8 as they are, (H, W) float as depth in one colour scale.
+
+    Pictures of other sizes are enlarged without smoothing to the first one's.
+    """
+    depths = [p for p in panels.values() if p.ndim == 2]
+    span = depth_span(*depths) if depths else (0.0, 1.0)
+    pictures = {name: colorize(p, *span) if p.ndim == 2 else p for name, p in panels.items()}
+    height, width = next(iter(pictures.values())).shape[:2]
+    columns = []
+    for name, picture in pictures.items():
+        label = np.full((_LABEL_HEIGHT, width, 3), 255, np.uint8)
+        cv2.putText(label, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        picture = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_NEAREST)
+        columns.append(np.concatenate((label, picture)))
+    gap = np.full((columns[0].shape[0], 6, 3), 255, np.uint8)
+    spaced = [part for column in columns for part in (column, gap)][:-1]
+    return np.concatenate(spaced, axis=1)

@@ -1,0 +1,137 @@
+"""Upsampler: what users call. Colour and depth arrays in, depth array out, in metres."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dkn import checkpoint
+from dkn.checkpoint import ModelInfo
+from dkn.depth import clamp_to_local_range, fill_holes, to_grid
+from dkn.device import DTYPES, channels_last, choose_device, choose_precision
+from dkn.errors import ImageError
+from dkn.models import find_model
+from dkn.networks import KernelNetwork
+
+
+class Loaded(NamedTuple):
+    """A network ready to run, and what it is."""
+
+    path: Path
+    network: KernelNetwork
+    info: ModelInfo
+
+
+class Upsampler:
+    """Upsamples depth to the size of a registered colour image.
+
+    Args:
+        model: a model file, a file's short name (fdkn_x8), or a family (fdkn, dkn, …) of which the model for the
+            scale at hand is taken, and loaded when first needed.
+        device: cpu, cuda, or auto (cuda where there is one).
+        precision: of the convolutions: fp32, bf16, fp16, or auto (fp16 on CUDA; bf16 on a CPU that multiplies it
+            natively; else fp32). Depth, coordinates and sums are always float32.
+        fill_holes: give a depth also to pixels that the input knows nothing about.
+        min_depth, max_depth: metres; depth outside counts as invalid.
+
+    Raises:
+        ConfigError: an option that makes no sense here.
+        CheckpointError: no such model, or a damaged one (a family: when its first frame arrives).
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "fdkn",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        fill_holes: bool = False,
+        min_depth: float = 0.0,
+        max_depth: float = math.inf,
+    ):
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.fill_holes = fill_holes
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self._model = model
+        self._loaded: dict[Path, Loaded] = {}
+        self._path_by_scale: dict[float, Path] = {}
+
+    def load(self, scale: float) -> Loaded:
+        """The network for a scale factor, read from its file on first use.
+
+        Raises:
+            CheckpointError: no such model, or a damaged one.
+        """
+        if scale not in self._path_by_scale:
+            self._path_by_scale[scale] = find_model(self._model, scale)
+        path = self._path_by_scale[scale]
+        if path not in self._loaded:
+            network, info = checkpoint.load(path)
+            self._loaded[path] = Loaded(path, channels_last(network, self.device), info)
+        return self._loaded[path]
+
+    def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Upsample one depth map.
+
+        Args:
+            color: (H, W, 3) uint8 RGB.
+            depth: (h, w) float metres, invalid = NaN (or anything not positive), registered to `color`. Any ratio of
+                the sizes, also different in x and y.
+
+        Returns:
+            (H, W) float32 metres, invalid = NaN. All invalid if the input was.
+
+        Raises:
+            ImageError: arrays of another shape or type.
+            CheckpointError: no model for this scale, or a damaged one.
+        """
+        _check(color, depth)
+        size = color.shape[0], color.shape[1]
+        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
+        valid = (low > max(self.min_depth, 0.0)) & (low <= self.max_depth) & low.isfinite()
+        if not bool(valid.any()):
+            return np.full(size, np.nan, np.float32)
+        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
+        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
+        with torch.inference_mode():
+            result = self._upsample(guidance.permute(2, 0, 1)[None], low, valid, size)
+        return result[0, 0].cpu().numpy()
+
+    def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+        filled = fill_holes(low, valid)
+        depth, known = to_grid(filled, valid, size)
+        scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
+        _, network, info = self.load(scale)
+        if info.depth_range is None:
+            start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
+        else:
+            start, unit = depth.new_zeros(()), depth.new_tensor(info.depth_range)
+        normalised = (depth - start) / unit
+        with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
+            kernels = network.kernels(guidance.float() / 255, normalised)
+        result = network.average(normalised, *kernels) * unit + start
+        result = clamp_to_local_range(result, filled, valid, network.config.window // 2)
+        return result if self.fill_holes else result.masked_fill(~known, math.nan)
+
+
+def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:
+    """The same path without a network: (h, w) float metres with NaN → (H, W) float32, by bicubic interpolation."""
+    low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
+    valid = low > 0
+    if not bool(valid.any()):
+        return np.full(size, np.nan, np.float32)
+    result, known = to_grid(low, valid, size)
+    return (result if fill else result.masked_fill(~known, math.nan))[0, 0].numpy()
+
+
+def _check(color: np.ndarray, depth: np.ndarray) -> None:
+    if color.ndim != 3 or color.shape[2] != 3 or color.dtype != np.uint8 or 0 in color.shape:
+        raise ImageError(f"colour is {color.shape} {color.dtype}; expected (H, W, 3) uint8 RGB")
+    if depth.ndim != 2 or depth.dtype.kind != "f" or 0 in depth.shape:
+        raise ImageError(f"depth is {depth.shape} {depth.dtype}; expected (h, w) float metres")

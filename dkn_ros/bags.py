@@ -1,0 +1,288 @@
+"""Writing and reading ROS 2 bags without a ROS installation, through the ``rosbags`` library.
+
+Images follow REP 118: depth as 16UC1 in millimetres with 0 for invalid, or 32FC1 in metres with NaN.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from tqdm import tqdm
+
+from dkn.data.synthetic import KINECT_SIZE, render_sequence
+from dkn.degradation import kinect_noise
+from dkn.errors import DataError
+
+COLOR_TOPIC = "/camera/color/image_raw"
+COLOR_INFO_TOPIC = "/camera/color/camera_info"
+DEPTH_TOPIC = "/camera/depth/image_raw"
+DEPTH_TRUTH_TOPIC = "/camera/depth_truth/image_raw"
+FRAME_ID = "camera_color_optical_frame"
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+
+_VERSION: Literal[8] = 8  # of the bag format; 9 cannot be read by Humble
+_STORE = get_typestore(Stores.ROS2_HUMBLE)  # these messages are the same in all later distributions
+
+
+class BagWriter:
+    """Writes a new bag; a context manager. A topic comes into being with its first message.
+
+    Leaving the context by an exception removes the unfinished bag.
+
+    Args:
+        path: folder of the bag. An existing bag there is replaced, anything else is left alone.
+        storage: "sqlite3" or "mcap".
+
+    Raises:
+        DataError: ``path`` exists and is not a bag, or holds other files too, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, storage: str = "sqlite3") -> None:
+        self.path = Path(path)
+        _make_way(self.path)
+        self._writer = Writer(self.path, version=_VERSION, storage_plugin=StoragePlugin[storage.upper()])
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        try:
+            self._writer.open()
+        except OSError as error:
+            raise DataError(f"cannot write a bag to {self.path}: {error}") from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+        if kind is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def write(self, topic: str, message: Any, time_ns: int) -> None:
+        """Write any standard message (an object of a ``rosbags`` message class) at a bag time."""
+        kind = message.__msgtype__
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
+        self._writer.write(self._connections[topic], time_ns, _STORE.serialize_cdr(message, kind))
+
+    def write_color(
+        self, topic: str, color: NDArray[np.uint8], stamp_ns: int, frame_id: str = FRAME_ID
+    ) -> None:
+        """Write an (H, W, 3) uint8 RGB picture as rgb8."""
+        self.write(topic, _image(color, "rgb8", stamp_ns, frame_id), stamp_ns)
+
+    def write_depth(
+        self,
+        topic: str,
+        depth: NDArray[np.float32],
+        stamp_ns: int,
+        frame_id: str = FRAME_ID,
+        encoding: str = "16UC1",
+    ) -> None:
+        """Write an (H, W) float32 depth map in metres, NaN = invalid.
+
+        As 16UC1 it is rounded to millimetres; what is invalid or does not fit in 16 bits becomes 0. As
+        32FC1 it is kept as it is.
+        """
+        if encoding == "16UC1":
+            millimetres = np.nan_to_num(np.rint(depth * 1000.0), nan=0, posinf=0, neginf=0)
+            millimetres[(millimetres < 0) | (millimetres > 65535)] = 0
+            pixels: NDArray[Any] = millimetres.astype("<u2")
+        elif encoding == "32FC1":
+            pixels = depth.astype("<f4")
+        else:
+            raise ValueError(f"a depth image is 16UC1 or 32FC1, not {encoding!r}")
+        self.write(topic, _image(pixels, encoding, stamp_ns, frame_id), stamp_ns)
+
+    def write_camera_info(
+        self,
+        topic: str,
+        size: tuple[int, int],
+        intrinsics: tuple[float, float, float, float],
+        stamp_ns: int,
+        frame_id: str = FRAME_ID,
+    ) -> None:
+        """Write the calibration of a camera without distortion; ``size`` = (W, H), (fx, fy, cx, cy)."""
+        fx, fy, cx, cy = intrinsics
+        types = _STORE.types
+        info = types[CAMERA_INFO](
+            header=_header(stamp_ns, frame_id),
+            height=size[1],
+            width=size[0],
+            distortion_model="plumb_bob",
+            d=np.zeros(5),
+            k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1], np.float64),
+            r=np.eye(3).ravel(),
+            p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0], np.float64),
+            binning_x=0,
+            binning_y=0,
+            roi=types["sensor_msgs/msg/RegionOfInterest"](
+                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+            ),
+        )
+        self.write(topic, info, stamp_ns)
+
+
+def record_synthetic(
+    path: str | Path,
+    frames: int = 90,
+    size: tuple[int, int] = KINECT_SIZE,
+    seed: int = 0,
+    rate_hz: float = 30.0,
+    storage: str = "sqlite3",
+    progress: bool = True,
+) -> Path:
+    """Record a rendered indoor sequence as a bag.
+
+    Topics: colour (rgb8), its camera_info, depth (16UC1, as a Kinect-like sensor would deliver it at full
+    resolution, registered to the colour camera) and the exact depth (32FC1).
+
+    Args:
+        path: folder of the bag; a bag that is there already is replaced.
+        frames: their number.
+        size: (width, height) in pixels.
+        seed: chooses scene, camera path and noise; the same seed gives the same messages.
+        rate_hz: frames per second.
+        storage: "sqlite3" or "mcap".
+        progress: show a progress bar.
+
+    Returns:
+        The folder of the bag.
+
+    Raises:
+        DataError: ``path`` exists and is not a bag, or cannot be written.
+    """
+    sequence = render_sequence(frames, size, rate_hz, seed)
+    rng = np.random.default_rng([seed, 2])
+    with BagWriter(path, storage) as bag:
+        for frame in tqdm(sequence, "rendering", frames, unit="frame", disable=not progress):
+            bag.write_color(COLOR_TOPIC, frame.color, frame.stamp_ns)
+            bag.write_camera_info(COLOR_INFO_TOPIC, size, frame.intrinsics, frame.stamp_ns)
+            sensed = kinect_noise(frame.depth, rng, focal=frame.intrinsics[0])
+            bag.write_depth(DEPTH_TOPIC, sensed, frame.stamp_ns)
+            bag.write_depth(DEPTH_TRUTH_TOPIC, frame.depth, frame.stamp_ns, encoding="32FC1")
+    return bag.path
+
+
+def topics(path: str | Path) -> dict[str, str]:
+    """The topics of a bag with their message types, such as ``sensor_msgs/msg/Image``.
+
+    Args:
+        path: folder of a bag (sqlite3 or mcap, format versions 4 to 9).
+
+    Raises:
+        DataError: the bag is missing or broken.
+    """
+    path = _existing(path)
+    with _data_errors(path), Reader(path) as reader:
+        return {connection.topic: connection.msgtype for connection in reader.connections}
+
+
+def read(path: str | Path, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
+    """The messages of some topics in the order of their bag times.
+
+    Args:
+        path: folder of a bag (sqlite3 or mcap, format versions 4 to 9).
+        topics: names of topics of standard message types.
+
+    Returns:
+        An iterator over (topic, bag time in nanoseconds, message); a message has the fields of its ROS
+        definition, arrays as numpy arrays.
+
+    Raises:
+        DataError: the bag is missing or broken, lacks a topic, or has a type on it that is not standard.
+            A bag that turns out to be broken further on raises it during the iteration.
+    """
+    path = _existing(path)
+    known = _topics(path)
+    for topic in topics:
+        if topic not in known:
+            raise DataError(f"no topic {topic} in bag {path}; it has {', '.join(sorted(known)) or 'none'}")
+        if known[topic] not in _STORE.types:
+            raise DataError(f"topic {topic} of bag {path} has the unknown type {known[topic]}")
+    return _messages(path, frozenset(topics))
+
+
+_topics = topics  # the name is an argument of ``read``
+
+
+def _messages(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, int, Any]]:
+    with _data_errors(path), Reader(path) as reader:
+        connections = [connection for connection in reader.connections if connection.topic in wanted]
+        if not connections:
+            return  # rosbags takes an empty selection for everything
+        for connection, time_ns, raw in reader.messages(connections):
+            yield connection.topic, time_ns, _STORE.deserialize_cdr(raw, connection.msgtype)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"no bag at {path}: the path does not exist")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise DataError(f"no bag at {path}: the folder has no metadata.yaml")
+    return path
+
+
+@contextmanager
+def _data_errors(path: Path) -> Iterator[None]:
+    """Turn whatever reading raises into one line that names the bag.
+
+    A damaged bag surfaces as an error of rosbags, of its SQL, YAML or zstd library, or of its unpacking,
+    hence the broad clause.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read bag {path}: {reason}") from error
+
+
+def _make_way(path: Path) -> None:
+    """Remove a bag at ``path``; refuse to remove anything else."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_dir() or path.is_symlink():
+        raise DataError(f"{path} exists and is not a bag; choose another path")
+    metadata = path / "metadata.yaml"
+    if not metadata.is_file() or "rosbag2_bagfile_information" not in metadata.read_text(errors="replace"):
+        raise DataError(f"the folder {path} exists and is not a bag; choose another path")
+    parts = (".db3", ".db3-wal", ".db3-shm", ".mcap", ".zstd")
+    others = [entry.name for entry in path.iterdir() if entry != metadata and entry.suffix not in parts]
+    if others:
+        raise DataError(f"the bag {path} also holds {sorted(others)[0]}; remove that or choose another path")
+    shutil.rmtree(path)
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    time = _STORE.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
+    return _STORE.types["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
+
+
+def _image(pixels: NDArray[Any], encoding: str, stamp_ns: int, frame_id: str) -> Any:
+    """An Image message of an (H, W) or (H, W, C) array whose element type fits the encoding."""
+    pixels = np.ascontiguousarray(pixels)
+    return _STORE.types[IMAGE](
+        header=_header(stamp_ns, frame_id),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.strides[0],
+        data=pixels.reshape(-1).view(np.uint8),
+    )

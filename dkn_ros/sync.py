@@ -1,0 +1,352 @@
+"""Pairing of the colour and depth messages of an RGB-D camera by their time stamps.
+
+Pure Python: it knows no ROS, and messages are opaque to it. All times are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from dkn.errors import ConfigError
+
+C = TypeVar("C")
+D = TypeVar("D")
+M = TypeVar("M")
+_Match: TypeAlias = tuple[int, int]  # indices into the depth and the colour queue
+
+MILLISECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Pair(Generic[C, D]):
+    """A colour and a depth message that belong together; the depth stamp is the pair's."""
+
+    color: C
+    depth: D
+    color_stamp_ns: int
+    depth_stamp_ns: int
+
+    @property
+    def difference_ns(self) -> int:
+        """Depth stamp minus colour stamp, in nanoseconds."""
+        return self.depth_stamp_ns - self.color_stamp_ns
+
+
+@dataclass
+class Statistics:
+    """Counters over the life of a synchroniser; a reset does not clear them.
+
+    For each stream ("color", "depth"), `received` = `matched` + all of `dropped` + what is still queued.
+    The reasons in `dropped`:
+
+    - duplicate: its stamp was there already.
+    - late: it arrived after a pair with the same or a newer stamp had been given out.
+    - no_partner: no message within the slop came, or a nearer one took the partner.
+    - queue_full: `queue_size` newer messages waited.
+    - stale: it carries a stamp from before a backward clock jump that the other stream has already made.
+    - reset: it was queued when a reset came.
+
+    `resets` counts by reason: "clock_jump", or what the caller of `reset` gave. Differences are the matched
+    pairs' |depth - colour| in nanoseconds, 0 before the first pair.
+    """
+
+    received: Counter[str] = field(default_factory=Counter)
+    matched: int = 0
+    dropped: dict[str, Counter[str]] = field(default_factory=lambda: {"color": Counter(), "depth": Counter()})
+    resets: Counter[str] = field(default_factory=Counter)
+    last_difference_ns: int = 0
+    max_difference_ns: int = 0
+    total_difference_ns: int = 0
+
+    @property
+    def mean_difference_ns(self) -> float:
+        """Mean |depth - colour| of all matched pairs in nanoseconds."""
+        return self.total_difference_ns / self.matched if self.matched else 0.0
+
+    @property
+    def late(self) -> int:
+        """Messages of both streams that were dropped as late."""
+        return sum(reasons["late"] for reasons in self.dropped.values())
+
+    def _count_match(self, difference_ns: int) -> None:
+        self.matched += 1
+        self.last_difference_ns = difference_ns
+        self.max_difference_ns = max(self.max_difference_ns, difference_ns)
+        self.total_difference_ns += difference_ns
+
+
+class _Limit:
+    """An integer option that may be set at any time, and is checked each time it is."""
+
+    def __init__(self, minimum: int) -> None:
+        self._minimum = minimum
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> int:
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < self._minimum:
+            raise ConfigError(f"{self._name} must be an integer of at least {self._minimum}, got {value!r}")
+        instance.__dict__[self._name] = value
+
+
+@dataclass(frozen=True)
+class _Queued(Generic[M]):
+    stamp_ns: int
+    arrival_ns: int
+    message: M
+
+
+def _stamp(queued: _Queued[Any]) -> int:
+    return queued.stamp_ns
+
+
+@dataclass
+class _Stream(Generic[M]):
+    name: str
+    queue: list[_Queued[M]] = field(default_factory=list)  # by stamp
+    newest_ns: int | None = None
+    latest_ns: int | None = None  # of the last arrival; older than the newest where messages are reordered
+    output_ns: int | None = None  # of the last pair
+    stale: bool = False  # the other stream made a backward jump that this one has yet to make
+
+    @property
+    def frontier_ns(self) -> float:
+        """Whatever arrives next is newer than this, if the stream is monotonic.
+
+        The latest and not the newest stamp counts, so that one stamp too far ahead does no lasting harm.
+        """
+        return float("-inf") if self.latest_ns is None or self.stale else self.latest_ns
+
+    def within(self, stamp_ns: int, slop_ns: int) -> range:
+        """The queued messages (indices) at most `slop_ns` from a stamp."""
+        return range(
+            bisect_left(self.queue, stamp_ns - slop_ns, key=_stamp),
+            bisect_right(self.queue, stamp_ns + slop_ns, key=_stamp),
+        )
+
+    def is_duplicate(self, stamp_ns: int) -> bool:
+        return stamp_ns in (self.newest_ns, self.output_ns) or bool(self.within(stamp_ns, 0))
+
+
+class PairSynchronizer(Generic[C, D]):
+    """Pairs each depth message with the nearest colour message, at most `slop_ns` (inclusive) apart.
+
+    A pair is mutually nearest: neither message has a strictly nearer partner, queued or still to come; of two
+    equally near ones the older is taken. Equal stamps pair at once. Any other pair waits until the stamps of
+    both streams prove that nothing nearer can come, but no longer than `max_wait_ns` from when both messages
+    are there, or until a queue is full. The stamps of successive pairs strictly increase, colour and depth
+    alike, except across a reset.
+
+    A message may arrive somewhat out of order: it pairs if its partner still waits, and may be too late.
+    A stamp more than `jump_ns` older than its stream's newest is a backward clock jump (a bag that starts
+    over, a restarted driver, the first true stamp after one far in the future) and resets the synchroniser.
+    Where both streams jump, one after the other, the first one resets; what the other still sends by the old
+    clock is dropped as stale, so that it can neither pair with nor displace messages of the new clock.
+
+    The caller drives time: `now_ns` is any monotonic clock. Call `poll` when `deadline_ns()` has come.
+    Single-threaded by contract: all calls come from one executor thread. Nothing blocks, nothing calls back.
+
+    Args:
+        slop_ns: largest difference of the stamps in a pair, 0 or more nanoseconds.
+        queue_size: how many messages of each stream may wait, 1 or more.
+        max_wait_ns: longest wait of a pair for a nearer partner, 0 or more nanoseconds of the caller's clock.
+            It should exceed the difference of the two streams' transport delays.
+        jump_ns: how far a stamp may lie behind its stream's newest without a reset, 0 or more nanoseconds.
+            More than any reordering; less than half the length of a recording that is to be looped.
+
+    `slop_ns`, `queue_size`, `max_wait_ns` and `jump_ns` may be set at any time and act from the next call on.
+    `statistics` are the counters, kept up to date.
+
+    Raises:
+        ConfigError: a limit, at construction or when set, is no integer or too small.
+    """
+
+    slop_ns = _Limit(0)
+    queue_size = _Limit(1)
+    max_wait_ns = _Limit(0)
+    jump_ns = _Limit(0)
+
+    def __init__(
+        self,
+        slop_ns: int,
+        queue_size: int = 10,
+        max_wait_ns: int = 20 * MILLISECOND,
+        jump_ns: int = 500 * MILLISECOND,
+    ) -> None:
+        self.slop_ns = slop_ns
+        self.queue_size = queue_size
+        self.max_wait_ns = max_wait_ns
+        self.jump_ns = jump_ns
+        self.statistics = Statistics()
+        self._color: _Stream[C] = _Stream("color")
+        self._depth: _Stream[D] = _Stream("depth")
+
+    def add_color(self, stamp_ns: int, message: C, now_ns: int) -> list[Pair[C, D]]:
+        """Takes a colour message and returns the pairs that are ready now, oldest first."""
+        self._add(self._color, self._depth, _Queued(stamp_ns, now_ns, message))
+        return self.poll(now_ns)
+
+    def add_depth(self, stamp_ns: int, message: D, now_ns: int) -> list[Pair[C, D]]:
+        """Takes a depth message and returns the pairs that are ready now, oldest first."""
+        self._add(self._depth, self._color, _Queued(stamp_ns, now_ns, message))
+        return self.poll(now_ns)
+
+    def poll(self, now_ns: int) -> list[Pair[C, D]]:
+        """Returns the pairs that are ready now, oldest first."""
+        pairs: list[Pair[C, D]] = []
+        self._drop_hopeless()
+        while ready := self._ready(now_ns):
+            pairs += self._take(ready)
+            self._drop_hopeless()
+        for stream in (self._color, self._depth):
+            self._keep(stream, stream.queue[max(0, self._overflow(stream)) :], "queue_full")
+        return pairs
+
+    def deadline_ns(self) -> int | None:
+        """When the next wait ends, on the caller's clock in nanoseconds; None while no pair waits."""
+        settled, tentative = self._match()
+        since = (self._possible_since(i, j) for i, j in settled + tentative)
+        return min((start + self.max_wait_ns for start in since), default=None)
+
+    def reset(self, reason: str) -> None:
+        """Empties the queues and forgets every stamp seen: for when a stream changes. Counted by `reason`."""
+        self._empty(reason)
+        for stream in (self._color, self._depth):
+            stream.newest_ns = stream.latest_ns = None
+            stream.stale = False
+
+    def _empty(self, reason: str) -> None:
+        self.statistics.resets[reason] += 1
+        for stream in (self._color, self._depth):
+            self._keep(stream, [], "reset")
+            stream.output_ns = None
+
+    def _keep(self, stream: _Stream[Any], kept: list[_Queued[Any]], reason: str) -> None:
+        if dropped := len(stream.queue) - len(kept):
+            self.statistics.dropped[stream.name][reason] += dropped
+        stream.queue = kept
+
+    def _drop_hopeless(self) -> None:
+        """Drops what no queued message can pair with, nor any that is still to come."""
+        slop_ns = self.slop_ns
+        for stream, other in ((self._color, self._depth), (self._depth, self._color)):
+            kept = [
+                queued
+                for queued in stream.queue
+                if other.frontier_ns < queued.stamp_ns + slop_ns or other.within(queued.stamp_ns, slop_ns)
+            ]
+            self._keep(stream, kept, "no_partner")
+
+    def _add(self, stream: _Stream[M], other: _Stream[Any], queued: _Queued[M]) -> None:
+        self.statistics.received[stream.name] += 1
+        stamp_ns = queued.stamp_ns
+        self._follow_clock(stream, other, stamp_ns)
+        reason = None
+        if stream.stale:
+            reason = "stale"
+        elif stream.is_duplicate(stamp_ns):
+            reason = "duplicate"
+        elif stream.output_ns is not None and stamp_ns < stream.output_ns:
+            reason = "late"
+        stream.latest_ns = stamp_ns
+        stream.newest_ns = stamp_ns if stream.newest_ns is None else max(stamp_ns, stream.newest_ns)
+        if reason is None:
+            insort(stream.queue, queued, key=_stamp)
+        else:
+            self.statistics.dropped[stream.name][reason] += 1
+
+    def _follow_clock(self, stream: _Stream[M], other: _Stream[Any], stamp_ns: int) -> None:
+        """Finds backward jumps, and which clock, old or new, the other stream is on."""
+        if stream.newest_ns is not None and stamp_ns < stream.newest_ns - self.jump_ns:
+            other_is_old = other.newest_ns is not None and (
+                abs(other.newest_ns - stream.newest_ns) <= abs(other.newest_ns - stamp_ns)
+            )
+            if other_is_old or not stream.stale:
+                self._empty("clock_jump")
+                other.stale = other.stale or other_is_old
+            stream.newest_ns, stream.stale = None, False
+        elif stream.stale and stamp_ns <= other.frontier_ns + self.jump_ns:
+            stream.stale = False  # it never jumped: the other has caught up
+
+    def _ready(self, now_ns: int) -> list[_Match]:
+        """The pairs up to the last one that is settled, has waited long enough or sits in a full queue.
+
+        Once that one is given out, an older message can pair with none that comes after it, for output would
+        go back in time. So the older pairs are final as well.
+        """
+        settled, tentative = self._match()
+        final = settled + [
+            (i, j)
+            for i, j in tentative
+            if now_ns >= self._possible_since(i, j) + self.max_wait_ns
+            or i < self._overflow(self._depth)
+            or j < self._overflow(self._color)
+        ]
+        last = max(final, default=(-1, -1))
+        return sorted(match for match in settled + tentative if match <= last)
+
+    def _match(self) -> tuple[list[_Match], list[_Match]]:
+        """Matches the queued messages, nearest first, and returns the settled and the tentative pairs."""
+        settled: list[_Match] = []  # whatever may come
+        tentative: list[_Match] = []  # if nothing more comes
+        undecided: list[_Match] = []  # if something comes that breaks a tentative pair
+        candidates = [
+            (abs(depth.stamp_ns - self._color.queue[j].stamp_ns), i, j)
+            for i, depth in enumerate(self._depth.queue)
+            for j in self._color.within(depth.stamp_ns, self.slop_ns)
+        ]
+        for difference_ns, i, j in sorted(candidates):
+            if _conflict(i, j, settled):
+                continue
+            if _conflict(i, j, tentative):
+                undecided.append((i, j))
+            elif _conflict(i, j, undecided) or self._nearer_may_come(i, j, difference_ns):
+                tentative.append((i, j))
+            else:
+                settled.append((i, j))
+        return settled, tentative
+
+    def _nearer_may_come(self, i: int, j: int, difference_ns: int) -> bool:
+        return difference_ns > 0 and (
+            self._color.frontier_ns + 1 < self._depth.queue[i].stamp_ns + difference_ns
+            or self._depth.frontier_ns + 1 < self._color.queue[j].stamp_ns + difference_ns
+        )
+
+    def _possible_since(self, i: int, j: int) -> int:
+        return max(self._depth.queue[i].arrival_ns, self._color.queue[j].arrival_ns)
+
+    def _overflow(self, stream: _Stream[Any]) -> int:
+        return len(stream.queue) - self.queue_size
+
+    def _take(self, matches: list[_Match]) -> list[Pair[C, D]]:
+        """Makes pairs of the matches and drops what they passed over."""
+        depths = [self._depth.queue[i] for i, _ in matches]
+        colors = [self._color.queue[j] for _, j in matches]
+        self._consume(self._depth, depths)
+        self._consume(self._color, colors)
+        pairs = [
+            Pair(color.message, depth.message, color.stamp_ns, depth.stamp_ns)
+            for color, depth in zip(colors, depths, strict=True)
+        ]
+        for pair in pairs:
+            self.statistics._count_match(abs(pair.difference_ns))
+        return pairs
+
+    def _consume(self, stream: _Stream[M], taken: list[_Queued[M]]) -> None:
+        stream.output_ns = taken[-1].stamp_ns
+        start = bisect_right(stream.queue, stream.output_ns, key=_stamp)
+        if passed_over := start - len(taken):
+            self.statistics.dropped[stream.name]["no_partner"] += passed_over
+        stream.queue = stream.queue[start:]
+
+
+def _conflict(i: int, j: int, matches: list[_Match]) -> bool:
+    """Whether a candidate shares a message with one of the matches, or crosses it in time."""
+    return any((i - a) * (j - b) <= 0 for a, b in matches)
