@@ -19,8 +19,8 @@ def models_folder() -> Path:
     Raises:
         CheckpointError: it is not where any way of installing puts it.
     """
-    if folder := os.environ.get("DKN_MODELS"):
-        return Path(folder)
+    if chosen := os.environ.get("DKN_MODELS"):
+        return Path(chosen)
     package = Path(__file__).resolve().parent
     for parent in package.parents:
         # A source tree (also behind an editable or symlinked installation), then an installation's prefix.

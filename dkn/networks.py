@@ -184,14 +184,14 @@ class DKN(KernelNetwork):
         Equal in evaluation mode. In training mode the batch statistics of 16 passes differ from those of one.
         """
         weights = offsets = None
-        for y in range(STRIDE):
-            for x in range(STRIDE):
+        height, width = depth.shape[2:]
+        for y in range(min(STRIDE, height)):
+            for x in range(min(STRIDE, width)):
                 heads = [stream.strided(image, x, y) for stream, image in self._inputs(guidance, depth)]  # type: ignore[operator]
                 w, o = self._combine(heads)
                 if weights is None:
-                    size = depth.shape[2:]
-                    weights = w.new_empty(len(w), w.shape[1], *size)
-                    offsets = None if o is None else o.new_empty(len(o), o.shape[1], *size)
+                    weights = w.new_empty(len(w), w.shape[1], height, width)
+                    offsets = None if o is None else o.new_empty(len(o), o.shape[1], height, width)
                 weights[:, :, y::STRIDE, x::STRIDE] = w
                 if o is not None and offsets is not None:
                     offsets[:, :, y::STRIDE, x::STRIDE] = o

@@ -33,6 +33,7 @@ class Upsampler:
     Args:
         model: a model file, a file's short name (fdkn_x8), or a family (fdkn, dkn, …) of which the model for the
             scale at hand is taken, and loaded when first needed.
+        scale: upsampling factor that decides which model of a family is taken; None: the ratio of the sizes.
         device: cpu, cuda, or auto (cuda where there is one).
         precision: of the convolutions: fp32, bf16, fp16, or auto (fp16 on CUDA; bf16 on a CPU that multiplies it
             natively; else fp32). Depth, coordinates and sums are always float32.
@@ -48,6 +49,7 @@ class Upsampler:
         self,
         model: str | Path = "fdkn",
         *,
+        scale: float | None = None,
         device: str = "auto",
         precision: str = "auto",
         fill_holes: bool = False,
@@ -58,9 +60,15 @@ class Upsampler:
         self.precision = choose_precision(precision, self.device)
         self.fill_holes = fill_holes
         self.min_depth, self.max_depth = min_depth, max_depth
-        self._model = model
+        self._model, self._scale = model, scale
+        self._latest: Path | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model in use; empty before the first."""
+        return self._latest.stem if self._latest else ""
 
     def load(self, scale: float) -> Loaded:
         """The network for a scale factor, read from its file on first use.
@@ -74,6 +82,7 @@ class Upsampler:
         if path not in self._loaded:
             network, info = checkpoint.load(path)
             self._loaded[path] = Loaded(path, channels_last(network, self.device), info)
+        self._latest = path
         return self._loaded[path]
 
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -107,7 +116,7 @@ class Upsampler:
         filled = fill_holes(low, valid)
         depth, known = to_grid(filled, valid, size)
         scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
-        _, network, info = self.load(scale)
+        _, network, info = self.load(self._scale or scale)
         if info.depth_range is None:
             start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
         else:

@@ -200,20 +200,15 @@ class PairSynchronizer(Generic[C, D]):
 
     def poll(self, now_ns: int) -> list[Pair[C, D]]:
         """Returns the pairs that are ready now, oldest first."""
-        pairs: list[Pair[C, D]] = []
+        pairs = self._take(self._ready(now_ns))
         self._drop_hopeless()
-        while ready := self._ready(now_ns):
-            pairs += self._take(ready)
-            self._drop_hopeless()
         for stream in (self._color, self._depth):
             self._keep(stream, stream.queue[max(0, self._overflow(stream)) :], "queue_full")
         return pairs
 
     def deadline_ns(self) -> int | None:
         """When the next wait ends, on the caller's clock in nanoseconds; None while no pair waits."""
-        settled, tentative = self._match()
-        since = (self._possible_since(i, j) for i, j in settled + tentative)
-        return min((start + self.max_wait_ns for start in since), default=None)
+        return min((self._wait_end_ns(i, j) for i, j in self._match()), default=None)
 
     def reset(self, reason: str) -> None:
         """Empties the queues and forgets every stamp seen: for when a stream changes. Counted by `reason`."""
@@ -270,57 +265,54 @@ class PairSynchronizer(Generic[C, D]):
             )
             if other_is_old or not stream.stale:
                 self._empty("clock_jump")
-                other.stale = other.stale or other_is_old
+                other.stale = other_is_old
             stream.newest_ns, stream.stale = None, False
         elif stream.stale and stamp_ns <= other.frontier_ns + self.jump_ns:
             stream.stale = False  # it never jumped: the other has caught up
 
     def _ready(self, now_ns: int) -> list[_Match]:
-        """The pairs up to the last one that is settled, has waited long enough or sits in a full queue.
+        """The matches up to the last one that need not wait.
 
         Once that one is given out, an older message can pair with none that comes after it, for output would
-        go back in time. So the older pairs are final as well.
+        go back in time. So the older matches are final as well.
         """
-        settled, tentative = self._match()
-        final = settled + [
-            (i, j)
-            for i, j in tentative
-            if now_ns >= self._possible_since(i, j) + self.max_wait_ns
+        matches = self._match()
+        while matches and not self._is_final(*matches[-1], now_ns):
+            matches.pop()
+        return matches
+
+    def _is_final(self, i: int, j: int, now_ns: int) -> bool:
+        return (
+            not self._nearer_may_come(i, j)
+            or now_ns >= self._wait_end_ns(i, j)
             or i < self._overflow(self._depth)
             or j < self._overflow(self._color)
-        ]
-        last = max(final, default=(-1, -1))
-        return sorted(match for match in settled + tentative if match <= last)
+        )
 
-    def _match(self) -> tuple[list[_Match], list[_Match]]:
-        """Matches the queued messages, nearest first, and returns the settled and the tentative pairs."""
-        settled: list[_Match] = []  # whatever may come
-        tentative: list[_Match] = []  # if nothing more comes
-        undecided: list[_Match] = []  # if something comes that breaks a tentative pair
+    def _match(self) -> list[_Match]:
+        """Matches the queued messages, nearest first, and returns the matches by age, oldest first."""
         candidates = [
             (abs(depth.stamp_ns - self._color.queue[j].stamp_ns), i, j)
             for i, depth in enumerate(self._depth.queue)
             for j in self._color.within(depth.stamp_ns, self.slop_ns)
         ]
-        for difference_ns, i, j in sorted(candidates):
-            if _conflict(i, j, settled):
-                continue
-            if _conflict(i, j, tentative):
-                undecided.append((i, j))
-            elif _conflict(i, j, undecided) or self._nearer_may_come(i, j, difference_ns):
-                tentative.append((i, j))
-            else:
-                settled.append((i, j))
-        return settled, tentative
+        matches: list[_Match] = []
+        for _, i, j in sorted(candidates):
+            # At most 0 where the two share a message or cross in time.
+            if all((i - a) * (j - b) > 0 for a, b in matches):
+                matches.append((i, j))
+        return sorted(matches)
 
-    def _nearer_may_come(self, i: int, j: int, difference_ns: int) -> bool:
+    def _nearer_may_come(self, i: int, j: int) -> bool:
+        depth_ns, color_ns = self._depth.queue[i].stamp_ns, self._color.queue[j].stamp_ns
+        difference_ns = abs(depth_ns - color_ns)
         return difference_ns > 0 and (
-            self._color.frontier_ns + 1 < self._depth.queue[i].stamp_ns + difference_ns
-            or self._depth.frontier_ns + 1 < self._color.queue[j].stamp_ns + difference_ns
+            self._color.frontier_ns < depth_ns + difference_ns
+            or self._depth.frontier_ns < color_ns + difference_ns
         )
 
-    def _possible_since(self, i: int, j: int) -> int:
-        return max(self._depth.queue[i].arrival_ns, self._color.queue[j].arrival_ns)
+    def _wait_end_ns(self, i: int, j: int) -> int:
+        return max(self._depth.queue[i].arrival_ns, self._color.queue[j].arrival_ns) + self.max_wait_ns
 
     def _overflow(self, stream: _Stream[Any]) -> int:
         return len(stream.queue) - self.queue_size
@@ -340,13 +332,10 @@ class PairSynchronizer(Generic[C, D]):
         return pairs
 
     def _consume(self, stream: _Stream[M], taken: list[_Queued[M]]) -> None:
+        if not taken:
+            return
         stream.output_ns = taken[-1].stamp_ns
         start = bisect_right(stream.queue, stream.output_ns, key=_stamp)
         if passed_over := start - len(taken):
             self.statistics.dropped[stream.name]["no_partner"] += passed_over
         stream.queue = stream.queue[start:]
-
-
-def _conflict(i: int, j: int, matches: list[_Match]) -> bool:
-    """Whether a candidate shares a message with one of the matches, or crosses it in time."""
-    return any((i - a) * (j - b) <= 0 for a, b in matches)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -41,7 +41,7 @@ class Player:
         add = self.sync.add_color if stream == "color" else self.sync.add_depth
         return self._keep(add(stamp_ns, message, arrival_ns), arrival_ns)
 
-    def wait_until(self, now_ns: int) -> None:
+    def wait_until(self, now_ns: float) -> None:
         while (deadline := self.sync.deadline_ns()) is not None and deadline <= now_ns:
             self._keep(self.sync.poll(deadline), deadline)
             after = self.sync.deadline_ns()
@@ -50,7 +50,7 @@ class Player:
     def play(self, events: list[Event]) -> list[tuple[int, int]]:
         for event in events:
             self.add(*event)
-        self.wait_until(2 * NEVER)
+        self.wait_until(float("inf"))
         return stamps(self.pairs)
 
     def _keep(self, pairs: list[Pair], now_ns: int) -> list[Pair]:
@@ -206,8 +206,9 @@ def test_repeated_stamps_are_duplicates() -> None:
     sync.add_color(7, "c", 0)
     sync.add_color(5, "second", 0)  # while the first is queued
     assert sync.add_depth(5, "d", 0)[0].color == "first"
-    sync.add_depth(5, "d again", 0)  # after the first was matched
-    assert sync.statistics.dropped == {"color": {"duplicate": 1}, "depth": {"duplicate": 1}}
+    sync.add_color(5, "third", 0)  # after the first was matched
+    sync.add_depth(5, "d again", 0)
+    assert sync.statistics.dropped == {"color": {"duplicate": 2}, "depth": {"duplicate": 1}}
 
 
 def test_an_unmatched_message_goes_as_soon_as_no_partner_can_come() -> None:
@@ -238,6 +239,13 @@ def test_a_message_is_kept_while_a_partner_can_still_come() -> None:
 def test_reordered_message_pairs_while_its_partner_waits() -> None:
     events = [(0, "color", 33), (0, "color", 0), (0, "depth", 0), (0, "depth", 33)]
     assert play(events, slop_ns=0) == [(0, 0), (33, 33)]
+
+
+def test_equal_stamps_pair_at_once_after_a_reordering_too() -> None:
+    sync = PairSynchronizer(5, max_wait_ns=NEVER)
+    sync.add_color(33, "c33", 0)
+    sync.add_color(20, "c20", 0)
+    assert stamps(sync.add_depth(33, "d33", 0)) == [(33, 33)]
 
 
 def test_a_full_queue_drops_its_oldest() -> None:
@@ -324,6 +332,16 @@ def test_public_reset_forgets_everything_but_the_counters() -> None:
     assert sync.statistics.resets == {"size": 1}
 
 
+def test_public_reset_accepts_a_stream_that_was_stale() -> None:
+    sync = PairSynchronizer(0)
+    for stamp in (9000 * MS, 0):
+        sync.add_depth(9000 * MS, "d", 0)
+        sync.add_color(stamp, "c", 0)
+    sync.reset("size")
+    sync.add_depth(9000 * MS, "d", 0)
+    assert queued(sync)["depth"] == 1
+
+
 def test_a_stamp_far_enough_back_is_a_jump_and_a_nearer_one_is_not() -> None:
     sync = PairSynchronizer(0, jump_ns=50)
     sync.add_color(100, "c", 0)
@@ -367,11 +385,12 @@ def test_a_first_stamp_in_the_far_future_does_no_lasting_harm() -> None:
     assert play(events, slop_ns=0)[-4:] == [(k * FRAME, k * FRAME) for k in range(1, 5)]
 
 
-def test_a_stamp_too_far_ahead_by_less_than_a_jump_costs_two_pairs_at_most() -> None:
+@pytest.mark.parametrize(("one", "two"), [("color", "depth"), ("depth", "color")])
+def test_a_stamp_too_far_ahead_by_less_than_a_jump_costs_two_pairs_at_most(one: str, two: str) -> None:
     events = []
     for k in range(60):
         ahead = 300 * MS + 7 if k == 30 else 0
-        events += [(k * FRAME, "depth", k * FRAME + ahead), (k * FRAME, "color", k * FRAME + 1)]
+        events += [(k * FRAME, one, k * FRAME), (k * FRAME, two, k * FRAME + 1 + ahead)]
     assert len(play(events, slop_ns=10 * MS)) >= 58
 
 
@@ -480,7 +499,9 @@ class Message:
     """Something that can be weakly referenced."""
 
 
-stamp_noise = st.one_of(st.integers(-40, 40), st.integers(-3000, 3000), st.sampled_from([0, FAR_FUTURE, -FAR_FUTURE]))
+stamp_noise = st.one_of(
+    st.integers(-40, 40), st.integers(-3000, 3000), st.sampled_from([0, FAR_FUTURE, -FAR_FUTURE])
+)
 actions = st.one_of(
     st.tuples(st.sampled_from(["color", "depth"]), stamp_noise),
     st.tuples(st.sampled_from(["color", "depth"]), st.integers(-40, 40)),
@@ -539,7 +560,6 @@ def test_invariants_under_arbitrary_input(todo: list, slop: int, queue_size: int
     assert sum(sync.statistics.received.values()) == received
     assert 2 * sync.statistics.matched == len(used)
     sync.reset("end")
-    gc.collect()
     assert len(alive) == 0
     assert sum(queued(sync).values()) == 0
 
@@ -563,19 +583,16 @@ def test_reordering_and_duplicates_in_the_stream_that_is_ahead_lose_nothing(
     assert player.sync.statistics.dropped["depth"] == Counter(duplicate=len(repeat))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(-4 * MS, 4 * MS), min_size=300, max_size=300),
-    st.sampled_from([-3 * MS, 3 * MS]),
-    st.integers(0, 30 * MS),
-)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([-3 * MS, 3 * MS]), st.integers(0, 30 * MS))
 def test_jittered_streams_pair_at_their_offset_and_wait_no_longer_than_allowed(
-    jitter: list[int], offset: int, delay: int
+    seed: int, offset: int, delay: int
 ) -> None:
     # The shutter jitters for both cameras together, 3 ms apart; a slop of a whole period invites wrong pairs.
     events = []
-    for k, wobble in enumerate(jitter):
-        stamp = FAR_FUTURE + k * FRAME + wobble
+    random = Random(seed)
+    for k in range(300):
+        stamp = FAR_FUTURE + k * FRAME + random.randint(-4 * MS, 4 * MS)
         events += [(stamp, "color", stamp), (stamp + offset + delay, "depth", stamp + offset)]
     player = Player(PairSynchronizer(40 * MS))
     player.play(sorted(events))
@@ -587,17 +604,16 @@ def test_jittered_streams_pair_at_their_offset_and_wait_no_longer_than_allowed(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.data(), st.integers(-9 * MS, 9 * MS), st.integers(-3, 3), st.integers(20, 45))
+@given(st.integers(0, 10**6), st.integers(-9 * MS, 9 * MS), st.integers(-3, 3), st.integers(36, 50))
 def test_every_pass_of_a_looped_bag_gives_the_same_pairs(
-    data: st.DataObject, offset: int, lag: int, count: int
+    seed: int, offset: int, lag: int, count: int
 ) -> None:
     passes = 5
-    jitter = st.lists(st.integers(-2 * MS, 2 * MS), min_size=count, max_size=count)
-    kept = st.sets(st.integers(0, count - 1), min_size=count - 4)
+    random = Random(seed)
     recording = {}
     for name, shift in (("color", 0), ("depth", offset)):
-        noise, keep = data.draw(jitter), data.draw(kept)
-        recording[name] = [k * FRAME + shift + noise[k] for k in sorted(keep)]
+        kept = sorted(random.sample(range(count), count - random.randint(0, 4)))
+        recording[name] = [k * FRAME + shift + random.randint(-2 * MS, 2 * MS) for k in kept]
     length = count * FRAME
     events = []
     for n in range(passes):
@@ -615,6 +631,6 @@ def test_every_pass_of_a_looped_bag_gives_the_same_pairs(
     assert by_pass[-1] == whole
     assert by_pass[:-1] == [by_pass[0]] * (passes - 1)
     assert by_pass[0] == whole[: len(by_pass[0])]
-    cut_off = length - (abs(lag) + 3) * FRAME
+    cut_off = min(recording[name][-1] for name in recording) - (abs(lag) + 3) * FRAME
     assert all(depth > cut_off for _, depth in whole[len(by_pass[0]) :])
     assert player.sync.statistics.resets == {"clock_jump": passes - 1}

@@ -110,10 +110,10 @@ class Box(Solid):
         far: Array | float = np.inf
         with np.errstate(divide="ignore", invalid="ignore"):
             for k in range(3):
-                inverse = 1.0 / d[k]
-                middle, reach = -o[k] * inverse, np.abs(self.half[k] * inverse)
-                near = np.maximum(near, middle - reach)
-                far = np.minimum(far, middle + reach)
+                # A ray along the planes divides by zero: infinities of the right signs.
+                one, two = (-self.half[k] - o[k]) / d[k], (self.half[k] - o[k]) / d[k]
+                near = np.fmax(near, np.fmin(one, two))
+                far = np.fmin(far, np.fmax(one, two))
         if self.inside:
             return np.asarray(far)
         return np.where((near <= far) & (near > _NEAR), near, np.inf)

@@ -1,0 +1,61 @@
+# make demo   the node on a recording of the project's own; BAG=path COLOR=topic DEPTH=topic SCALE=n for one of yours
+# make test   lint, types and the whole test suite
+# make venv   what both need, in .venv; done anew only when the requirements change
+# make clean  remove what building and testing left behind; .venv stays
+
+.DEFAULT_GOAL := venv
+.PHONY: demo test lint venv clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTHON3 ?= python3
+
+# A sourced ROS 2 brings rclpy, OpenCV and a NumPy that its binaries were built for: they are used as they are, and
+# nothing may hide them. Elsewhere all of it comes from PyPI, in the versions that were tested.
+ROS := $(or $(ROS_DISTRO),$(if $(AMENT_PREFIX_PATH),ros))
+ifdef ROS
+    VENV_OPTIONS := --system-site-packages
+    CONSTRAINTS := $(VENV)/constraints.txt
+    REQUIREMENTS := requirements.txt
+else
+    CONSTRAINTS := constraints.txt
+    REQUIREMENTS := requirements.txt requirements-ros.txt
+endif
+
+# One stamp for each kind of environment: another kind starts from an empty one.
+STAMP := $(VENV)/.installed-$(or $(ROS),pypi)
+STALE = $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
+
+demo: venv
+	$(PYTHON) -m dkn_ros.demo $(if $(BAG),--bag '$(BAG)') $(if $(COLOR),--color '$(COLOR)') \
+	    $(if $(DEPTH),--depth '$(DEPTH)') $(if $(SCALE),--scale '$(SCALE)')
+
+test: lint
+	$(PYTHON) -m pytest
+	@echo "make test: lint, types and tests passed"
+
+lint: venv
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+venv: $(STAMP)
+
+$(STAMP): requirements.txt requirements-ros.txt constraints.txt setup.py setup.cfg
+ifndef ROS
+	@$(PYTHON3) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	    { echo "Without a sourced ROS 2, Python 3.10 to 3.13 is needed: make PYTHON3=python3.12" >&2; exit 1; }
+endif
+	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "Python's venv module is missing: sudo apt install python3-venv" >&2; exit 1; }
+	$(PYTHON3) -m venv $(VENV_OPTIONS) $(if $(STALE),--clear) $(VENV)
+ifdef ROS
+	$(PYTHON) -c 'import numpy; print(f"numpy=={numpy.__version__}")' > $(CONSTRAINTS)
+endif
+	$(PYTHON) -m pip install -c $(CONSTRAINTS) $(addprefix -r ,$(REQUIREMENTS))
+	$(PYTHON) -m pip install --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

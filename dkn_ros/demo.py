@@ -1,0 +1,116 @@
+"""`make demo`: a recording, replayed into the node over DDS; a table and a picture come out.
+
+Without a recording of the user's, one is made: a rendered room with exact depth, seen by a Kinect-like sensor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dkn import report
+from dkn.errors import DknError
+from dkn_ros import bags, replay
+
+FRAMES = 90
+OUT = Path("out")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if the output is not better than bicubic interpolation of the input."""
+    parser = argparse.ArgumentParser(prog="python -m dkn_ros.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--bag", type=Path, help="a ROS 2 bag of yours, instead of the rendered room")
+    parser.add_argument("--color", default=bags.COLOR_TOPIC, help="its topic of colour images")
+    parser.add_argument("--depth", default=bags.DEPTH_TOPIC, help="its topic of depth images, registered to colour")
+    parser.add_argument("--scale", type=int, default=8, help="reduce depth by this factor before it is sent")
+    parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for demo.png and demo.json")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    try:
+        bag = options.bag or _recording(options.out / "recording")
+        outcome = replay.run(
+            replay.Replay(
+                bag,
+                options.color,
+                options.depth,
+                truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
+                scale=options.scale,
+                parameters={"mode": options.mode},
+            )
+        )
+    except DknError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
+    print(outcome.table())
+    replay.write_json(options.out / "demo.json", outcome)
+    if outcome.example is not None:
+        picture = options.out / "demo.png"
+        cv2.imwrite(str(picture), demo_picture(outcome.example)[..., ::-1])
+        print(f"  {'picture':<16} {picture}")
+    print(f"  {'time':<16} {time.monotonic() - started:.0f} s")
+    # Written so that no answer at all (NaN) fails too.
+    if not outcome.rmse_cm < outcome.rmse_cm_bicubic:
+        print("demo: FAILED, the output is not better than bicubic interpolation", file=sys.stderr)
+        return 1
+    return 0
+
+
+def demo_picture(example: replay.Example) -> np.ndarray:
+    """Two rows, (H, W, 3) uint8 RGB: colour | input | output | truth, and the errors of bicubic and output."""
+    low, high = report.depth_span(example.truth)
+    shown = (example.low, example.output, example.truth)
+    names = ("input", "output", "ground truth")
+    panels = {"color": example.color}
+    panels |= {f"{name} {_size(m)}": report.colorize(m, low, high) for name, m in zip(names, shown, strict=True)}
+    errors = {
+        "bicubic": example.bicubic,
+        "bicubic, error 0 to 20 cm": np.abs(example.bicubic - example.truth),
+        "output, error 0 to 20 cm": np.abs(example.output - example.truth),
+    }
+    second = {
+        name: report.colorize_error(m, 0.2) if "error" in name else report.colorize(m, low, high)
+        for name, m in errors.items()
+    }
+    top, bottom = report.figure(panels), report.figure({**second, **_closeup(example, low, high)})
+    return np.concatenate((top, bottom))
+
+
+def _closeup(example: replay.Example, low: float, high: float) -> dict[str, np.ndarray]:
+    """Where the two differ most in error: bicubic over output, enlarged."""
+    bicubic, output = (np.minimum(np.abs(m - example.truth), 0.5) for m in (example.bicubic, example.output))
+    gain = np.nan_to_num(bicubic - output)
+    height, width = gain.shape
+    h, w = height // 4, width // 4
+    inner = cv2.boxFilter(gain, -1, (w, h), normalize=True)[h // 2 : -h // 2, w // 2 : -w // 2]
+    y, x = np.unravel_index(int(np.argmax(inner)), inner.shape)
+    halves = [
+        cv2.resize(report.colorize(m, low, high)[y : y + h // 2, x : x + w], (width, height // 2), interpolation=0)
+        for m in (example.bicubic, example.output)
+    ]
+    return {"detail: bicubic (top), output (bottom)": np.concatenate(halves)}
+
+
+def _size(depth: np.ndarray) -> str:
+    return f"{depth.shape[1]}x{depth.shape[0]}"
+
+
+def _recording(path: Path) -> Path:
+    """The rendered room; made once."""
+    if not (path / "metadata.yaml").is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bags.record_synthetic(path, FRAMES)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The message_filters package behind the interface of our own synchroniser, for those who want that one.
+
+Of its counters only what can be seen from outside is known: pairs that matched.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from dkn.errors import ConfigError
+from dkn_ros.sync import Pair, Statistics
+
+
+class MessageFiltersSynchronizer:
+    """`PairSynchronizer`'s methods, by message_filters.ApproximateTimeSynchronizer.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+
+    def __init__(self, slop_ns: int, queue_size: int):
+        try:
+            from message_filters import ApproximateTimeSynchronizer, SimpleFilter
+        except ImportError:
+            raise ConfigError(
+                "synchronizer='message_filters' needs that ROS 2 package "
+                "(apt install ros-$ROS_DISTRO-message-filters); or use 'nearest'"
+            ) from None
+        self.statistics = Statistics()
+        self._filters: tuple[Any, Any] = (SimpleFilter(), SimpleFilter())
+        self._make = lambda slop_s: ApproximateTimeSynchronizer(list(self._filters), queue_size, slop_s)
+        self._ready: list[Pair[Any, Any]] = []
+        self.slop_ns = slop_ns
+
+    @property
+    def slop_ns(self) -> int:
+        return self._slop_ns
+
+    @slop_ns.setter
+    def slop_ns(self, value: int) -> None:
+        self._slop_ns = value
+        self._restart()
+
+    def add_color(self, stamp_ns: int, message: Any, now_ns: int) -> list[Pair[Any, Any]]:
+        return self._add("color", stamp_ns, message)
+
+    def add_depth(self, stamp_ns: int, message: Any, now_ns: int) -> list[Pair[Any, Any]]:
+        return self._add("depth", stamp_ns, message)
+
+    def poll(self, now_ns: int) -> list[Pair[Any, Any]]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def deadline_ns(self) -> int | None:
+        return None
+
+    def reset(self, reason: str) -> None:
+        self.statistics.resets[reason] += 1
+        self._restart()
+
+    def _restart(self) -> None:
+        for source in self._filters:
+            source.callbacks = {}
+        self._make(self._slop_ns / 1e9).registerCallback(self._on_pair)
+
+    def _add(self, stream: str, stamp_ns: int, message: Any) -> list[Pair[Any, Any]]:
+        self.statistics.received[stream] += 1
+        # The package reads header.stamp; ours may be a frame whose header it must not touch.
+        self._filters[stream == "depth"].signalMessage(
+            SimpleNamespace(header=message.header, stamp_ns=stamp_ns, message=message)
+        )
+        return self.poll(0)
+
+    def _on_pair(self, color: Any, depth: Any) -> None:
+        pair = Pair(color.message, depth.message, color.stamp_ns, depth.stamp_ns)
+        difference = abs(pair.difference_ns)
+        s = self.statistics
+        s.matched += 1
+        s.last_difference_ns, s.max_difference_ns = difference, max(s.max_difference_ns, difference)
+        s.total_difference_ns += difference
+        self._ready.append(pair)

@@ -1,0 +1,94 @@
+"""Start the node for a camera: `ros2 launch dkn_ros upsample.launch.py camera:=realsense`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from dkn_ros.cameras import CAMERAS, remappings
+from launch import LaunchContext, LaunchDescription
+
+# launch/ and config/ lie side by side in the source tree and in the installed share folder.
+CONFIG = Path(__file__).absolute().parent.parent / "config"
+# Fast DDS 2 (Humble, Jazzy) reads the first, Fast DDS 3 (Kilted) the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+# name, default, description, choices
+ARGUMENTS = [
+    (
+        "camera",
+        "",
+        "preset of topic names; without it the node's own color/image_raw and so on",
+        ["", *CAMERAS],
+    ),
+    ("color", "", "colour image topic, instead of the preset's", None),
+    ("depth", "", "depth image topic, registered to colour, instead of the preset's", None),
+    ("camera_info", "", "colour camera_info topic; by default the one beside the colour image", None),
+    ("mode", "", "model: fdkn, dkn, a short name such as fdkn_x8, or a file; by default as in params_file", None),
+    ("device", "", "where the network runs; by default as in params_file", ["", "auto", "cpu", "cuda"]),
+    ("namespace", "", "namespace of the node; relative topics, the presets' too, are inside it", None),
+    ("params_file", str(CONFIG / "upsample.yaml"), "parameters of the node", None),
+    ("output", "screen", "where the node's output goes", ["screen", "log", "both"]),
+    ("fastdds_profile", "true", "use the shared-memory profile of config/fastdds.xml", ["true", "false"]),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    declarations = [
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+        for name, default, description, choices in ARGUMENTS
+    ]
+    return LaunchDescription([*declarations, OpaqueFunction(function=_start)])
+
+
+def _start(context: LaunchContext) -> list[Action]:
+    given = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    params_file = Path(given["params_file"]).expanduser()
+    if not params_file.is_file():  # launch_ros only warns, and the node would run with its defaults
+        raise FileNotFoundError(f"params_file:={params_file}: no such file")
+    environment = _profile_environment() if given["fastdds_profile"] == "true" else {}
+    node = Node(
+        package="dkn_ros",
+        executable="upsample",
+        name="upsample",
+        namespace=given["namespace"],
+        parameters=[
+            str(params_file),
+            # As text, or a model called 8 would arrive as a number.
+            {name: ParameterValue(given[name], value_type=str) for name in ("mode", "device") if given[name]},
+        ],
+        remappings=remappings(*(given[name] for name in ("camera", "color", "depth", "camera_info"))),
+        additional_env=environment,
+        output=given["output"],
+    )
+    return [*_advice(given["camera"], environment), node]
+
+
+def _profile_environment() -> dict[str, str]:
+    """Variables that make Fast DDS load our profile; none where another middleware runs or the user has chosen."""
+    if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
+        return {}
+    if any(os.environ.get(name) for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
+        return {}
+    return dict.fromkeys(PROFILE_VARIABLES, str(CONFIG / "fastdds.xml"))
+
+
+def _advice(camera: str, environment: dict[str, str]) -> list[Action]:
+    """What the other side, the camera's process, has to be started with."""
+    lines = []
+    if environment:
+        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+        lines.append(
+            "The node uses a Fast DDS profile with shared memory for images. The sender needs it too, or images are "
+            f"lost; before starting the camera driver or `ros2 bag play`: export {settings}"
+        )
+    if camera:
+        lines.append(f"Depth must be registered to colour. The driver that does it: {CAMERAS[camera].driver}")
+    return [LogInfo(msg=line) for line in lines]

@@ -1,0 +1,50 @@
+"""Build description for colcon (ament_python) and pip alike. What ROS 2 reads of it is in package.xml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "dkn_ros"
+SHARE = f"share/{NAME}"
+
+
+def files(*patterns: str) -> list[str]:
+    return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Guided depth upsampling with deformable kernel networks, as a library and as a ROS 2 node",
+    maintainer="dkn_ros maintainers",
+    maintainer_email="maintainers@users.noreply.github.com",
+    license="Apache-2.0",
+    packages=find_packages(include=["dkn", "dkn.*", "dkn_ros", "dkn_ros.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/launch", files("launch/*.launch.py")),
+        (f"{SHARE}/config", files("config/*")),
+        (f"{SHARE}/models", files("models/*.safetensors", "models/*.md")),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "h5py>=3.6",
+        "numpy>=1.21",
+        "rosbags>=0.10",
+        "safetensors>=0.4",
+        "torch>=2.1",
+        "tqdm>=4.57",
+    ],
+    # Any build of OpenCV will do, and a sourced ROS 2 brings its own, linked into its cv_bridge. A second one from pip
+    # would hide that, and may pull in a NumPy that cv_bridge was not built for.
+    extras_require={"opencv": ["opencv-contrib-python-headless>=4.5", "rosbags-image>=0.10"]},
+    entry_points={
+        "console_scripts": [
+            "upsample = dkn_ros.__main__:main",
+            "replay = dkn_ros.replay:main",
+            "dkn-replay = dkn_ros.replay:main",
+            "dkn = dkn.cli:main",
+        ],
+    },
+)

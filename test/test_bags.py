@@ -1,0 +1,269 @@
+"""Bags written here and read by rosbags itself, and the reverse."""
+
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from dkn.errors import DataError
+from dkn_ros import bags
+
+JAZZY = get_typestore(Stores.ROS2_JAZZY)
+STAMP = 1_700_000_000_123_456_789
+
+
+def color(height=4, width=6):
+    return np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
+
+
+def message(kind, **fields):
+    stamp = JAZZY.types["builtin_interfaces/msg/Time"](sec=7, nanosec=8)
+    header = JAZZY.types["std_msgs/msg/Header"](stamp=stamp, frame_id="lens")
+    return JAZZY.types[kind](header=header, **fields)
+
+
+def jpeg(payload=b"\xff\xd8abc"):
+    return message(bags.COMPRESSED_IMAGE, format="jpeg", data=np.frombuffer(payload, np.uint8))
+
+
+def read_raw(path):
+    with AnyReader([path], default_typestore=JAZZY) as reader:
+        return [
+            (connection.topic, time, reader.deserialize(raw, connection.msgtype))
+            for connection, time, raw in reader.messages()
+        ]
+
+
+@pytest.fixture
+def bag(tmp_path):
+    path = tmp_path / "one"
+    with bags.BagWriter(path) as writer:
+        writer.write_color("/c", color(), STAMP)
+    return path
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_what_is_written_is_read_by_rosbags(tmp_path, storage):
+    depth = np.float32([[0.5, np.nan, 1.2345], [70, -1, 8]])
+    with bags.BagWriter(tmp_path / "bag", storage) as writer:
+        writer.write_color("/c", color(), STAMP, "lens")
+        writer.write_depth("/mm", depth, STAMP + 1, "lens")
+        writer.write_depth("/m", depth, STAMP + 2, "lens", encoding="32FC1")
+        writer.write_camera_info("/i", (6, 4), (5, 5.5, 2.5, 1.5), STAMP + 3, "lens")
+
+    found = read_raw(tmp_path / "bag")
+    assert [(topic, time - STAMP) for topic, time, _ in found] == [
+        ("/c", 0),
+        ("/mm", 1),
+        ("/m", 2),
+        ("/i", 3),
+    ]
+    image, mm, metres, info = (entry[2] for entry in found)
+    for each in (image, mm, metres, info):
+        assert each.header.frame_id == "lens" and each.header.stamp.sec == 1_700_000_000
+    assert image.header.stamp.nanosec == 123_456_789
+    assert (image.encoding, image.height, image.width, image.step) == ("rgb8", 4, 6, 18)
+    assert not image.is_bigendian
+    np.testing.assert_array_equal(image.data, np.arange(72))
+    assert (mm.encoding, mm.height, mm.width, mm.step) == ("16UC1", 2, 3, 6)
+    np.testing.assert_array_equal(mm.data.view("<u2"), [500, 0, 1234, 0, 0, 8000])
+    assert (metres.encoding, metres.step) == ("32FC1", 12)
+    np.testing.assert_array_equal(metres.data.view("<f4"), depth.ravel())
+    assert (info.distortion_model, info.width, info.height) == ("plumb_bob", 6, 4)
+    np.testing.assert_array_equal(info.d, np.zeros(5))
+    np.testing.assert_array_equal(info.k.reshape(3, 3), [[5, 0, 2.5], [0, 5.5, 1.5], [0, 0, 1]])
+    np.testing.assert_array_equal(info.r.reshape(3, 3), np.eye(3))
+    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, :3], info.k.reshape(3, 3))
+    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, 3], 0)
+
+
+@pytest.mark.parametrize("version", [8, 9])
+@pytest.mark.parametrize(
+    ("plugin", "mode"),
+    [
+        (StoragePlugin.SQLITE3, CompressionMode.NONE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+        (StoragePlugin.MCAP, CompressionMode.NONE),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+    ],
+)
+def test_what_rosbags_writes_is_read(tmp_path, version, plugin, mode):
+    path = tmp_path / "bag"
+    writer = Writer(path, version=version, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        a = writer.add_connection("/a", bags.COMPRESSED_IMAGE, typestore=JAZZY)
+        b = writer.add_connection("/b", bags.COMPRESSED_IMAGE, typestore=JAZZY)
+        for k, connection in enumerate([a, b, a]):
+            writer.write(connection, 10 * k, JAZZY.serialize_cdr(jpeg(bytes([k])), bags.COMPRESSED_IMAGE))
+    assert bags.topics(path) == {"/a": bags.COMPRESSED_IMAGE, "/b": bags.COMPRESSED_IMAGE}
+    found = list(bags.read(path, ["/a"]))
+    assert [(topic, time, bytes(m.data)) for topic, time, m in found] == [("/a", 0, b"\0"), ("/a", 20, b"\2")]
+    assert found[0][2].header.stamp.nanosec == 8 and found[0][2].format == "jpeg"
+    assert [time for _, time, _ in bags.read(path, ["/b", "/a"])] == [0, 10, 20]
+    assert list(bags.read(path, [])) == []
+
+
+def test_a_bag_of_version_4_without_type_definitions_is_read(tmp_path):
+    path = tmp_path / "old"
+    path.mkdir()
+    raw = bytes(JAZZY.serialize_cdr(jpeg(b"old"), bags.COMPRESSED_IMAGE))
+    with sqlite3.connect(path / "old_0.db3") as base:
+        base.execute(
+            "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,"
+            " serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL)"
+        )
+        base.execute(
+            "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,"
+            " timestamp INTEGER NOT NULL, data BLOB NOT NULL)"
+        )
+        base.execute("INSERT INTO topics VALUES(1, '/a', ?, 'cdr', '')", (bags.COMPRESSED_IMAGE,))
+        base.execute("INSERT INTO messages VALUES(1, 1, 42, ?)", (raw,))
+    base.close()
+    (path / "metadata.yaml").write_text(
+        f"""rosbag2_bagfile_information:
+  version: 4
+  storage_identifier: sqlite3
+  relative_file_paths: [old_0.db3]
+  duration: {{nanoseconds: 0}}
+  starting_time: {{nanoseconds_since_epoch: 42}}
+  message_count: 1
+  topics_with_message_count:
+    - topic_metadata: {{name: /a, type: {bags.COMPRESSED_IMAGE}, serialization_format: cdr,
+                        offered_qos_profiles: ""}}
+      message_count: 1
+  compression_format: ""
+  compression_mode: ""
+"""
+    )
+    ((topic, time, found),) = bags.read(path, ["/a"])
+    assert (topic, time, bytes(found.data)) == ("/a", 42, b"old")
+
+
+def test_synthetic_recording(tmp_path):
+    path = bags.record_synthetic(tmp_path / "demo", frames=3, size=(64, 48), seed=4, progress=False)
+    found = read_raw(path)
+    assert {topic for topic, _, _ in found} == {
+        "/camera/color/image_raw",
+        "/camera/color/camera_info",
+        "/camera/depth/image_raw",
+        "/camera/depth_truth/image_raw",
+    }
+    assert len(found) == 12 and {m.header.frame_id for _, _, m in found} == {bags.FRAME_ID}
+    for topic, time, m in found:
+        assert time == m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, topic
+    times = sorted({time for _, time, _ in found})
+    np.testing.assert_allclose(np.diff(times), 1e9 / 30, atol=1)
+    sensed = next(m for topic, _, m in found if topic == bags.DEPTH_TOPIC).data.view("<u2") / 1000
+    truth = next(m for topic, _, m in found if topic == bags.DEPTH_TRUTH_TOPIC).data.view("<f4")
+    assert np.isfinite(truth).all() and 0.02 < np.mean(sensed == 0) < 0.5
+    error = np.abs(sensed - truth)[sensed > 0]
+    assert 0.001 < np.median(error) < 0.03 and np.mean(error > 0.2) < 0.1
+
+    again = bags.record_synthetic(tmp_path / "again", frames=3, size=(64, 48), seed=4, progress=False)
+    for (_, _, one), (_, _, two) in zip(found, read_raw(again), strict=True):
+        if hasattr(one, "data"):
+            np.testing.assert_array_equal(one.data, two.data)
+
+
+# --- Overwriting ------------------------------------------------------------------------------------------
+
+
+def test_a_bag_is_replaced(bag):
+    with bags.BagWriter(bag) as writer:
+        writer.write_color("/new", color(), STAMP)
+    assert bags.topics(bag) == {"/new": bags.IMAGE}
+
+
+def test_other_folders_and_files_are_left_alone(tmp_path, bag):
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    file.write_text("precious")
+    (bag / "notes.txt").write_text("precious")
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    (strange / "metadata.yaml").write_text("something: else")
+    for path in (folder, file, bag, strange):
+        with pytest.raises(DataError, match=path.name):
+            bags.record_synthetic(path, frames=1, size=(16, 12), progress=False)
+    assert (folder / "thesis.txt").exists() and file.exists() and (strange / "metadata.yaml").exists()
+    assert (bag / "notes.txt").exists() and (bag / "metadata.yaml").exists()
+
+
+def test_an_aborted_recording_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), bags.BagWriter(tmp_path / "bag") as writer:
+        writer.write_color("/c", color(), STAMP)
+        raise KeyboardInterrupt
+    assert not (tmp_path / "bag").exists()
+
+
+def test_unknown_depth_encoding(tmp_path):
+    with pytest.raises(ValueError, match="8UC1"), bags.BagWriter(tmp_path / "bag") as writer:
+        writer.write_depth("/d", np.ones((2, 2), np.float32), STAMP, encoding="8UC1")
+
+
+# --- Errors of reading ------------------------------------------------------------------------------------
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_missing_topic_lists_those_that_exist(bag):
+    with pytest.raises(DataError) as error:
+        bags.read(bag, ["/c", "/nowhere"])
+    assert "/nowhere" in one_line(error) and "it has /c" in one_line(error)
+
+
+def test_missing_bag(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(DataError, match="no bag at"):
+            bags.topics(path)
+        with pytest.raises(DataError, match="no bag at"):
+            bags.read(path, ["/c"])
+
+
+def test_broken_bags(tmp_path, bag):
+    base = next(bag.glob("*.db3")).name
+
+    def damaged(name, change):
+        path = tmp_path / name
+        shutil.copytree(bag, path)
+        change(path)
+        with pytest.raises(DataError, match=name) as error:
+            list(bags.read(path, ["/c"]))
+        one_line(error)
+
+    damaged("no-database", lambda p: (p / base).unlink())
+    damaged("empty-metadata", lambda p: (p / "metadata.yaml").write_text(""))
+    damaged("no-yaml", lambda p: (p / "metadata.yaml").write_text("a: [b\n: c: }"))
+    damaged("no-sql", lambda p: (p / base).write_bytes(b"nothing like a database" * 400))
+    damaged("cut", lambda p: (p / base).write_bytes((p / base).read_bytes()[:5000]))
+
+
+def test_broken_message(tmp_path):
+    path = tmp_path / "bag"
+    with Writer(path, version=8) as writer:
+        connection = writer.add_connection("/a", bags.COMPRESSED_IMAGE, typestore=JAZZY)
+        writer.write(connection, 1, b"\0\1\0\0abc")
+    messages = bags.read(path, ["/a"])
+    with pytest.raises(DataError, match="cannot read bag"):
+        list(messages)
+
+
+def test_unknown_message_type(tmp_path):
+    path = tmp_path / "bag"
+    with Writer(path, version=8) as writer:
+        writer.add_connection("/a", "acme_msgs/msg/Thing", msgdef="int32 x\n", rihs01="RIHS01_" + "0" * 64)
+        b = writer.add_connection("/b", bags.COMPRESSED_IMAGE, typestore=JAZZY)
+        writer.write(b, 1, JAZZY.serialize_cdr(jpeg(), bags.COMPRESSED_IMAGE))
+    with pytest.raises(DataError, match="acme_msgs/msg/Thing"):
+        bags.read(path, ["/a"])
+    assert len(list(bags.read(path, ["/b"]))) == 1  # does not get in the way of the others

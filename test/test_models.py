@@ -1,0 +1,78 @@
+"""Which file a model's name stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dkn import models
+from dkn.errors import CheckpointError
+from dkn.models import find_model
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    for name in ("fdkn_x4", "fdkn_x16", "fdkn_x8", "dkn_x8", "fdkn_sensor_x2", "fdkn_sensor", "fdkn_xlarge", "lone"):
+        (tmp_path / f"{name}.safetensors").touch()
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [(1, 4), (2, 4), (4, 4), (5.6, 4), (5.7, 8), (6, 8), (8, 8), (11.3, 8), (11.4, 16), (16, 16), (50, 16), (0, 4)],
+)
+def test_a_family_picks_the_nearest_ratio(folder, scale, expected):
+    assert find_model("fdkn", scale) == folder / f"fdkn_x{expected}.safetensors"
+
+
+def test_a_family_keeps_to_its_own_files(folder):
+    assert find_model("dkn", 4) == folder / "dkn_x8.safetensors"
+    assert find_model("fdkn_sensor", 8) == folder / "fdkn_sensor.safetensors"
+    (folder / "fdkn_sensor.safetensors").unlink()
+    assert find_model("fdkn_sensor", 8) == folder / "fdkn_sensor_x2.safetensors"
+
+
+def test_a_short_name_is_that_file_whatever_the_scale(folder):
+    assert find_model("fdkn_x16", 2) == folder / "fdkn_x16.safetensors"
+    assert find_model("lone", 8) == folder / "lone.safetensors"
+
+
+def test_a_path_is_that_file(folder, tmp_path):
+    path = tmp_path / "sub" / "my.pth"
+    path.parent.mkdir()
+    path.touch()
+    assert find_model(path, 8) == path
+    assert find_model(str(path), 8) == path
+
+
+@pytest.mark.parametrize("name", ["unknown", "fdkn_x5", "fdkn_", "", "sub/none", "none.safetensors", "none.pth"])
+def test_nothing_of_that_name(folder, name):
+    with pytest.raises(CheckpointError) as error:
+        find_model(name, 8)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_name_lists_what_there_is(folder):
+    with pytest.raises(CheckpointError, match="fdkn_x4"):
+        find_model("unknown", 8)
+
+
+def test_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path))
+    with pytest.raises(CheckpointError, match="none"):
+        find_model("fdkn", 8)
+
+
+@pytest.mark.parametrize("place", ["models", "share/dkn_ros/models"])
+def test_models_of_a_source_tree_and_of_an_installation(tmp_path, monkeypatch, place):
+    package = tmp_path / "lib" / "dkn"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(models, "__file__", str(package / "models.py"))
+    monkeypatch.delenv("DKN_MODELS", raising=False)
+    with pytest.raises(CheckpointError, match="DKN_MODELS"):
+        models.models_folder()
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "fdkn_x8.safetensors").touch()
+    assert models.models_folder() == tmp_path / place
