@@ -14,7 +14,7 @@ import torch
 from dkn import report
 from dkn.baselines import BASELINES
 from dkn.data.nyu import NYU
-from dkn.degradation import DEGRADATIONS, degrade
+from dkn.degradation import DEGRADATIONS
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import DataError, DknError
 from dkn.evaluation import Method, bicubic, evaluate, model_method, write_json
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     upsample.add_argument("--depth", type=Path, required=True, help="16-bit PNG in millimetres, 0 = unknown")
     upsample.add_argument("--out", type=Path, required=True, help="16-bit PNG in millimetres")
     upsample.add_argument("--figure", type=Path, help="picture of colour, input and output")
-    upsample.add_argument("--scale", type=int, default=1, help="reduce the depth by this factor first")
+    upsample.add_argument("--scale", type=float, help="factor to choose the model by; default: from the two sizes")
     upsample.add_argument("--fill-holes", action="store_true", help="give a depth to unknown pixels too")
     _add_model_options(upsample, precision="auto")
     upsample.set_defaults(run=_upsample)
@@ -107,10 +107,12 @@ def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[s
 def _upsample(options: argparse.Namespace) -> None:
     color = _read_image(options.color, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
     depth = to_metres(_read_image(options.depth, cv2.IMREAD_UNCHANGED))
-    if options.scale > 1:
-        depth = degrade(depth, options.scale, "bicubic", np.random.default_rng(0))
     upsampler = Upsampler(
-        options.model, device=options.device, precision=options.precision, fill_holes=options.fill_holes
+        options.model,
+        scale=options.scale,
+        device=options.device,
+        precision=options.precision,
+        fill_holes=options.fill_holes,
     )
     result = upsampler(color, depth)
     _write_image(options.out, to_millimetres(result))

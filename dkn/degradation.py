@@ -15,8 +15,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from dkn.depth import resize_bicubic
 from dkn.errors import ConfigError
 
 Depth = NDArray[np.float32]
@@ -188,8 +190,12 @@ def _filter(kind: str, source: int, target: int) -> NDArray[np.float64]:
 
 def _resample(depth: Depth, size: tuple[int, int], kind: str) -> Depth:
     """Separable resampling to ``size`` = (h, w) in which invalid pixels have no weight."""
-    rows, columns = (_filter(kind, depth.shape[k], size[k]) for k in (0, 1))
     valid = np.isfinite(depth)
+    if kind == "bicubic" and valid.all() and min(size) > 1:  # torch's is wrong for a single row or column
+        # The same values as below, some thirty times faster: training draws eight of these a step.
+        exact = torch.from_numpy(depth.astype(np.float64))[None, None]
+        return resize_bicubic(exact, size)[0, 0].numpy().astype(np.float32)
+    rows, columns = (_filter(kind, depth.shape[k], size[k]) for k in (0, 1))
     filled = np.where(valid, depth, 0).astype(np.float64)
     result = rows @ filled @ columns.T
     if valid.all():

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.data.sample import Dataset, Sample
-from dkn.depth import resize_bicubic
+from dkn.degradation import degrade
+from dkn.depth import to_grid
 from dkn.device import channels_last, choose_device
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import NetworkConfig, build
@@ -91,14 +92,15 @@ def _draw_crop(sample: Sample, config: TrainConfig, rng: np.random.Generator) ->
     margin = 4 * scale
     top, left = max(y - margin, 0), max(x - margin, 0)
     bottom, right = ((min(e + crop + margin, n) // scale) * scale for e, n in ((y, height), (x, width)))
-    context = torch.from_numpy(np.nan_to_num(sample.depth[top:bottom, left:right], nan=0.0)) / config.depth_range
-    low = resize_bicubic(context[None, None], ((bottom - top) // scale, (right - left) // scale))
-    up = resize_bicubic(low, (bottom - top, right - left))[0]
+    context = sample.depth[top:bottom, left:right] / np.float32(config.depth_range)
+    low = torch.from_numpy(degrade(context, scale, "bicubic", rng))[None, None]
+    up = to_grid(low, low.isfinite(), (bottom - top, right - left))[0][0]
 
     inside = (slice(None), slice(y - top, y - top + crop), slice(x - left, x - left + crop))
     color = torch.from_numpy(np.array(sample.color[y : y + crop, x : x + crop])).permute(2, 0, 1).float() / 255
-    known = torch.from_numpy(np.isfinite(sample.depth[y : y + crop, x : x + crop]))[None]
-    parts = color, up[inside], context[None][inside], known
+    target = torch.from_numpy(context)[None][inside]
+    known = target.isfinite()
+    parts = color, up[inside], torch.where(known, target, 0), known
     flips = [axis for axis in (1, 2) if rng.random() < 0.5]
     return tuple(part.flip(flips) for part in parts)
 

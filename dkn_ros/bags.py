@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dkn.data.synthetic import KINECT_SIZE, render_sequence
 from dkn.degradation import kinect_noise
+from dkn.depth import to_millimetres
 from dkn.errors import DataError
 
 COLOR_TOPIC = "/camera/color/image_raw"
@@ -80,9 +81,7 @@ class BagWriter:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
         self._writer.write(self._connections[topic], time_ns, _STORE.serialize_cdr(message, kind))
 
-    def write_color(
-        self, topic: str, color: NDArray[np.uint8], stamp_ns: int, frame_id: str = FRAME_ID
-    ) -> None:
+    def write_color(self, topic: str, color: NDArray[np.uint8], stamp_ns: int, frame_id: str = FRAME_ID) -> None:
         """Write an (H, W, 3) uint8 RGB picture as rgb8."""
         self.write(topic, _image(color, "rgb8", stamp_ns, frame_id), stamp_ns)
 
@@ -100,9 +99,7 @@ class BagWriter:
         32FC1 it is kept as it is.
         """
         if encoding == "16UC1":
-            millimetres = np.nan_to_num(np.rint(depth * 1000.0), nan=0, posinf=0, neginf=0)
-            millimetres[(millimetres < 0) | (millimetres > 65535)] = 0
-            pixels: NDArray[Any] = millimetres.astype("<u2")
+            pixels: NDArray[Any] = to_millimetres(depth).astype("<u2")
         elif encoding == "32FC1":
             pixels = depth.astype("<f4")
         else:
@@ -131,9 +128,7 @@ class BagWriter:
             p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0], np.float64),
             binning_x=0,
             binning_y=0,
-            roi=types["sensor_msgs/msg/RegionOfInterest"](
-                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-            ),
+            roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
         )
         self.write(topic, info, stamp_ns)
 

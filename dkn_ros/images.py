@@ -102,9 +102,7 @@ def color_from_image(msg: Any) -> UInt8Array:
         channels, size, name = _CONVERTED_LAYOUTS[msg.encoding]
         return _convert(_high_bytes(msg, channels, size), name)
     supported = ", ".join([*_COLOR_LAYOUTS, *_CONVERTED_LAYOUTS])
-    raise ImageError(
-        f"encoding {_short(msg.encoding)} is no supported colour encoding; supported: {supported}"
-    )
+    raise ImageError(f"encoding {_short(msg.encoding)} is no supported colour encoding; supported: {supported}")
 
 
 def depth_from_image(msg: Any) -> DepthArray:
@@ -117,9 +115,7 @@ def depth_from_image(msg: Any) -> DepthArray:
     """
     if msg.encoding not in DEPTH_ENCODINGS:
         supported = ", ".join(DEPTH_ENCODINGS)
-        raise ImageError(
-            f"encoding {_short(msg.encoding)} is no supported depth encoding; supported: {supported}"
-        )
+        raise ImageError(f"encoding {_short(msg.encoding)} is no supported depth encoding; supported: {supported}")
     order = ">" if msg.is_bigendian else "<"
     return _view(msg, np.dtype(order + DEPTH_ENCODINGS[msg.encoding]), 1)[..., 0]
 
@@ -151,9 +147,7 @@ def _bytes(msg: Any) -> UInt8Array:
     try:
         return np.frombuffer(msg.data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
-        raise ImageError(
-            f"the image data, a {type(msg.data).__name__}, is no buffer of bytes: {error}"
-        ) from None
+        raise ImageError(f"the image data, a {type(msg.data).__name__}, is no buffer of bytes: {error}") from None
 
 
 def _convert(pixels: UInt8Array, encoding: str) -> UInt8Array:
@@ -173,13 +167,9 @@ def _convert(pixels: UInt8Array, encoding: str) -> UInt8Array:
         rgb = np.asarray(convert(image, "rgb8"))
     except Exception as error:  # each package raises its own types, and OpenCV's
         text = _short(str(error).strip())
-        raise ImageError(
-            f"a {width}x{height} image could not be converted from '{encoding}': {text}"
-        ) from error
+        raise ImageError(f"a {width}x{height} image could not be converted from '{encoding}': {text}") from error
     if rgb.shape != (height, width, 3) or rgb.dtype != np.uint8:
-        raise ImageError(
-            f"converting '{encoding}' gave {rgb.dtype} {rgb.shape}, not uint8 ({height}, {width}, 3)"
-        )
+        raise ImageError(f"converting '{encoding}' gave {rgb.dtype} {rgb.shape}, not uint8 ({height}, {width}, 3)")
     return rgb
 
 
@@ -258,9 +248,7 @@ def depth_from_compressed(msg: Any) -> DepthArray:
     data = _bytes(msg)
     if _starts_with(data, _PNG_SIGNATURE):
         if encoding == "32FC1":
-            raise ImageError(
-                "a 32FC1 depth image needs compressedDepth's header before the PNG, and has none"
-            )
+            raise ImageError("a 32FC1 depth image needs compressedDepth's header before the PNG, and has none")
         return _decode_depth_png(data)
     if plain_png or data.size <= 12 or (codec and not codec.startswith("compressedDepth")):
         raise _not_a_picture(msg, data, "16-bit PNG, or compressedDepth of PNG or RVL")
@@ -281,9 +269,7 @@ def _dequantize(coded: npt.NDArray[np.uint16], a: float, b: float) -> npt.NDArra
     """Metres a / (coded - b) of compressedDepth's quantized inverse depth; 0 is NaN."""
     # The encoder's b is 1 - a / depth_max; with these bounds no denominator can be zero or negative.
     if not (np.isfinite(a) and np.isfinite(b) and a > 0 and b < 1):
-        raise ImageError(
-            f"compressedDepth's quantization A={a:g}, B={b:g} is none: A > 0 and B < 1 are expected"
-        )
+        raise ImageError(f"compressedDepth's quantization A={a:g}, B={b:g} is none: A > 0 and B < 1 are expected")
     metres = coded.astype(np.float32)
     metres -= np.float32(b)
     with np.errstate(over="ignore"):
@@ -295,9 +281,7 @@ def _dequantize(coded: npt.NDArray[np.uint16], a: float, b: float) -> npt.NDArra
 def _decode_depth_png(data: UInt8Array) -> npt.NDArray[np.uint16]:
     width, height, bits, color_type = _png_header(data)
     if bits != 16 or color_type != 0:
-        raise ImageError(
-            f"a depth PNG is 16-bit grey, and this one has {bits} bits, colour type {color_type}"
-        )
+        raise ImageError(f"a depth PNG is 16-bit grey, and this one has {bits} bits, colour type {color_type}")
     return np.asarray(_decode(data, cv2.IMREAD_UNCHANGED, width, height), np.uint16)
 
 
@@ -413,9 +397,7 @@ def _starts_with(data: UInt8Array, signature: bytes) -> bool:
 
 def _not_a_picture(msg: Any, data: UInt8Array, expected: str) -> ImageError:
     start = data[:8].tobytes().hex(" ") or "nothing"
-    return ImageError(
-        f"format {_short(msg.format)} with data that begins {start} is not what is read: {expected}"
-    )
+    return ImageError(f"format {_short(msg.format)} with data that begins {start} is not what is read: {expected}")
 
 
 def _short(text: object) -> str:

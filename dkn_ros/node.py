@@ -311,10 +311,10 @@ class UpsampleNode(Node):
             **{f"lost on the transport {name}": source.lost for name, source in self._inputs.items()},
         }
         name = f"{self.get_fully_qualified_name()}: depth upsampling"
-        status = diagnostics.status(name, self._infos_name(), problems, values)
+        status = diagnostics.status(name, self._hardware_id(), problems, values)
         self._diagnostics_publisher.publish(diagnostics.array(self.get_clock().now().to_msg(), status))
 
-    def _infos_name(self) -> str:
+    def _hardware_id(self) -> str:
         info = self._infos["color"]
         return info.header.frame_id if info is not None else ""
 

@@ -117,12 +117,12 @@ class _Stream(Generic[M]):
     stale: bool = False  # the other stream made a backward jump that this one has yet to make
 
     @property
-    def frontier_ns(self) -> float:
-        """Whatever arrives next is newer than this, if the stream is monotonic.
+    def earliest_ns(self) -> float:
+        """The oldest stamp that may still come, if the stream is monotonic.
 
         The latest and not the newest stamp counts, so that one stamp too far ahead does no lasting harm.
         """
-        return float("-inf") if self.latest_ns is None or self.stale else self.latest_ns
+        return float("-inf") if self.latest_ns is None or self.stale else self.latest_ns + 1
 
     def within(self, stamp_ns: int, slop_ns: int) -> range:
         """The queued messages (indices) at most `slop_ns` from a stamp."""
@@ -235,7 +235,7 @@ class PairSynchronizer(Generic[C, D]):
             kept = [
                 queued
                 for queued in stream.queue
-                if other.frontier_ns < queued.stamp_ns + slop_ns or other.within(queued.stamp_ns, slop_ns)
+                if other.earliest_ns <= queued.stamp_ns + slop_ns or other.within(queued.stamp_ns, slop_ns)
             ]
             self._keep(stream, kept, "no_partner")
 
@@ -267,7 +267,7 @@ class PairSynchronizer(Generic[C, D]):
                 self._empty("clock_jump")
                 other.stale = other_is_old
             stream.newest_ns, stream.stale = None, False
-        elif stream.stale and stamp_ns <= other.frontier_ns + self.jump_ns:
+        elif stream.stale and stamp_ns < other.earliest_ns + self.jump_ns:
             stream.stale = False  # it never jumped: the other has caught up
 
     def _ready(self, now_ns: int) -> list[_Match]:
@@ -307,8 +307,7 @@ class PairSynchronizer(Generic[C, D]):
         depth_ns, color_ns = self._depth.queue[i].stamp_ns, self._color.queue[j].stamp_ns
         difference_ns = abs(depth_ns - color_ns)
         return difference_ns > 0 and (
-            self._color.frontier_ns < depth_ns + difference_ns
-            or self._depth.frontier_ns < color_ns + difference_ns
+            self._color.earliest_ns < depth_ns + difference_ns or self._depth.earliest_ns < color_ns + difference_ns
         )
 
     def _wait_end_ns(self, i: int, j: int) -> int:

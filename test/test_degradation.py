@@ -47,9 +47,7 @@ def test_area_is_the_mean_of_the_valid_half():
     depth = np.float32([[1, 3, 5, NAN, 1, NAN], [2, 6, NAN, NAN, NAN, 4]])
     np.testing.assert_allclose(degrade(depth, 2, "area", rng()), [[3, NAN, 2.5]])
     whole = scene(60, 80)
-    np.testing.assert_allclose(
-        degrade(whole, 4, "area", rng()), whole.reshape(15, 4, 20, 4).mean((1, 3)), rtol=1e-6
-    )
+    np.testing.assert_allclose(degrade(whole, 4, "area", rng()), whole.reshape(15, 4, 20, 4).mean((1, 3)), rtol=1e-6)
 
 
 def test_nearest_takes_the_pixel_at_the_centre_of_each_block():
@@ -147,12 +145,10 @@ def test_misregistered_is_a_shift_of_one_to_two_pixels():
     for seed in range(60):
         # The planes' depths tell by how much they have been moved.
         right = np.median(
-            degrade(u, 4, "bicubic", rng())[4:-4, 4:-4]
-            - degrade(u, 4, "misregistered", rng(seed))[4:-4, 4:-4]
+            degrade(u, 4, "bicubic", rng())[4:-4, 4:-4] - degrade(u, 4, "misregistered", rng(seed))[4:-4, 4:-4]
         )
         down = np.median(
-            degrade(v, 4, "bicubic", rng())[4:-4, 4:-4]
-            - degrade(v, 4, "misregistered", rng(seed))[4:-4, 4:-4]
+            degrade(v, 4, "bicubic", rng())[4:-4, 4:-4] - degrade(v, 4, "misregistered", rng(seed))[4:-4, 4:-4]
         )
         assert 1 - 1e-4 <= np.hypot(right, down) <= 2 + 1e-4
         found.add((round(float(right)), round(float(down))))

@@ -31,9 +31,7 @@ RNG = np.random.default_rng(7)
 
 
 def image(encoding: str, width: int, height: int, data: Any, step: int, bigendian: int = 0) -> Any:
-    return SimpleNamespace(
-        encoding=encoding, width=width, height=height, data=data, step=step, is_bigendian=bigendian
-    )
+    return SimpleNamespace(encoding=encoding, width=width, height=height, data=data, step=step, is_bigendian=bigendian)
 
 
 def compressed(format: str, data: Any) -> Any:
@@ -250,9 +248,7 @@ def test_lying_header(change: dict[str, Any], message: str) -> None:
 
 def test_real_messages() -> None:
     sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS messages are not installed")
-    msg = sensor_msgs.Image(
-        height=1, width=2, encoding="bgr8", step=6, data=array.array("B", [3, 2, 1, 6, 5, 4])
-    )
+    msg = sensor_msgs.Image(height=1, width=2, encoding="bgr8", step=6, data=array.array("B", [3, 2, 1, 6, 5, 4]))
     assert color_from_image(msg).tolist() == [[[1, 2, 3], [4, 5, 6]]]
     assert np.shares_memory(color_from_image(msg), np.frombuffer(msg.data, np.uint8))
     msg = sensor_msgs.Image(height=1, width=1, encoding="16UC1", step=2, data=array.array("B", [210, 4]))
@@ -611,9 +607,7 @@ def test_fuzz_image(encoding: str, width: int, height: int, step: int, bigendian
     bigendian=st.integers(0, 1),
     change=st.sampled_from([0, 0, 0, -1, 1]),
 )
-def test_fuzz_nearly_true_image(
-    encoding: str, width: int, height: int, step: int, bigendian: int, change: int
-) -> None:
+def test_fuzz_nearly_true_image(encoding: str, width: int, height: int, step: int, bigendian: int, change: int) -> None:
     data = array.array("B", bytes(range(256)) * 3)[: max(0, step * height + change)]
     read_all(image(encoding, width, height, data, step, bigendian), color_from_image, depth_from_image)
 
@@ -621,9 +615,7 @@ def test_fuzz_nearly_true_image(
 @settings(max_examples=300, deadline=None)
 @given(
     format=st.one_of(st.sampled_from(FORMATS), st.text(max_size=30)),
-    start=st.sampled_from(
-        [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", HEADER, HEADER + b"\x89PNG\r\n\x1a\n"]
-    ),
+    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", HEADER, HEADER + b"\x89PNG\r\n\x1a\n"]),
     data=st.binary(max_size=200),
 )
 def test_fuzz_compressed(format: str, start: bytes, data: bytes) -> None:

@@ -155,6 +155,14 @@ def test_pair_is_released_as_soon_as_nothing_nearer_can_come(one: str, two: str)
     assert [sorted(pair) for pair in stamps(player.add(0, one, 15))] == [[5, 10]]
 
 
+def test_a_partner_that_is_nearer_but_taken_does_not_prolong_the_wait() -> None:
+    player = Player(PairSynchronizer(3, max_wait_ns=NEVER))
+    for stream, stamp in (("depth", 3), ("color", 0), ("depth", 4)):
+        assert player.add(0, stream, stamp) == []
+    # Colour 5 is nearer to depth 3 than colour 0 is, but has depth 4, or 5 if that comes.
+    assert stamps(player.add(0, "color", 5)) == [(0, 3)]
+
+
 def test_nearer_partner_that_comes_later_wins() -> None:
     sync = PairSynchronizer(10, max_wait_ns=20)
     sync.add_color(0, "c0", 0)
@@ -499,9 +507,7 @@ class Message:
     """Something that can be weakly referenced."""
 
 
-stamp_noise = st.one_of(
-    st.integers(-40, 40), st.integers(-3000, 3000), st.sampled_from([0, FAR_FUTURE, -FAR_FUTURE])
-)
+stamp_noise = st.one_of(st.integers(-40, 40), st.integers(-3000, 3000), st.sampled_from([0, FAR_FUTURE, -FAR_FUTURE]))
 actions = st.one_of(
     st.tuples(st.sampled_from(["color", "depth"]), stamp_noise),
     st.tuples(st.sampled_from(["color", "depth"]), st.integers(-40, 40)),
@@ -605,9 +611,7 @@ def test_jittered_streams_pair_at_their_offset_and_wait_no_longer_than_allowed(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(-9 * MS, 9 * MS), st.integers(-3, 3), st.integers(36, 50))
-def test_every_pass_of_a_looped_bag_gives_the_same_pairs(
-    seed: int, offset: int, lag: int, count: int
-) -> None:
+def test_every_pass_of_a_looped_bag_gives_the_same_pairs(seed: int, offset: int, lag: int, count: int) -> None:
     passes = 5
     random = Random(seed)
     recording = {}

@@ -308,9 +308,7 @@ def _textures(rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
 
     tone = ((u * 4 // n + v * 4 // n) % 2).astype(np.float32)
     marble = 0.06 * _noise(rng, 1.5)
-    made["checker"] = _mix(
-        (0.38, 0.40, 0.43), (0.90, 0.88, 0.84), np.clip(tone + marble * (1 - 2 * tone), 0, 1)
-    )
+    made["checker"] = _mix((0.38, 0.40, 0.43), (0.90, 0.88, 0.84), np.clip(tone + marble * (1 - 2 * tone), 0, 1))
     made["checker"][(u % (n // 4) < 3) | (v % (n // 4) < 3)] *= 0.75
 
     weave = (np.sin(u * (2 * np.pi * 64 / n)) * np.sin(v * (2 * np.pi * 64 / n))).astype(np.float32)
@@ -441,9 +439,7 @@ class _Builder:
         turned = self.turn if rotation is None else self.turn @ rotation
         return self.origin + self.turn @ np.array(at, float), turned
 
-    def box(
-        self, at: Sequence[float], size: Sequence[float], surface: Surface, rotation: Array | None = None
-    ) -> None:
+    def box(self, at: Sequence[float], size: Sequence[float], surface: Surface, rotation: Array | None = None) -> None:
         """A box with its centre at ``at`` and edge lengths ``size``."""
         self.solids.append(Box(*self._frame(at, rotation), surface, np.array(size, float) / 2))
 
@@ -759,9 +755,7 @@ class Scene:
         colors = self._shade(centre, pose, x, y)
         x, y = self._rays(size, corners=True)
         corner = self._shade(trace(self.solids, pose, x, y), pose, x, y)
-        colors = 0.5 * colors + 0.125 * (
-            corner[1:, 1:] + corner[1:, :-1] + corner[:-1, 1:] + corner[:-1, :-1]
-        )
+        colors = 0.5 * colors + 0.125 * (corner[1:, 1:] + corner[1:, :-1] + corner[:-1, 1:] + corner[:-1, :-1])
         return (colors.clip(0, 255) + 0.5).astype(np.uint8), centre.t.astype(np.float32)
 
     @staticmethod
