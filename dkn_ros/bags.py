@@ -188,6 +188,17 @@ def topics(path: str | Path) -> dict[str, str]:
         return {connection.topic: connection.msgtype for connection in reader.connections}
 
 
+def count(path: str | Path, topics: Sequence[str]) -> int:
+    """How many messages a bag has on some topics.
+
+    Raises:
+        DataError: the bag is missing or broken.
+    """
+    path = _existing(path)
+    with _data_errors(path), Reader(path) as reader:
+        return sum(connection.msgcount for connection in reader.connections if connection.topic in topics)
+
+
 def read(path: str | Path, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
     """The messages of some topics in the order of their bag times.
 

@@ -17,6 +17,7 @@ import numpy as np
 from dkn import report
 from dkn.errors import DknError
 from dkn_ros import bags, replay
+from dkn_ros.player import Playback
 
 FRAMES = 90
 OUT = Path("out")
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         bag = options.bag or _recording(options.out / "recording")
         outcome = replay.run(
-            replay.Replay(
+            Playback(
                 bag,
                 options.color,
                 options.depth,
