@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dkn.data import synthetic
-from dkn.data.synthetic import Box, Frustum, Scene, Sphere, Surface
+from dkn.data import raycast, synthetic
+from dkn.data.raycast import Box, Frustum, Sphere, Surface
+from dkn.data.synthetic import Scene
 
 SIZE = (160, 120)
 
@@ -55,7 +56,7 @@ FORMS = {
 def test_depth_of_a_solid_equals_marching_along_the_ray(name):
     solid, inside = FORMS[name]
     x, y = np.linspace(-0.3, 0.3, 33), np.linspace(-0.25, 0.25, 27)
-    hits = synthetic.trace([solid], np.eye(4), x, y)
+    hits = raycast.trace([solid], np.eye(4), x, y)
 
     gx, gy = np.meshgrid(x, y)
     rays = np.stack([gx, gy, np.ones_like(gx)], axis=-1)
@@ -80,7 +81,7 @@ def test_depth_of_a_solid_equals_marching_along_the_ray(name):
 
 
 def test_depth_of_a_sphere_is_z_not_ray_length():
-    hits = synthetic.trace(
+    hits = raycast.trace(
         [Sphere(np.array([0.0, 0.0, 3.0]), np.eye(3), Surface(), 1.0)],
         np.eye(4),
         np.array([0.0, 0.2]),
@@ -96,14 +97,14 @@ def test_nearer_solid_hides_the_one_behind_whatever_their_order():
     near = Sphere(np.array([0.0, 0, 2]), np.eye(3), Surface(), 0.3)
     far = Box(np.array([0.0, 0, 4]), np.eye(3), Surface(), np.array([3.0, 3, 0.1]))
     x = np.linspace(-0.4, 0.4, 21)
-    one, two = (synthetic.trace(order, np.eye(4), x, x) for order in ([near, far], [far, near]))
+    one, two = (raycast.trace(order, np.eye(4), x, x) for order in ([near, far], [far, near]))
     np.testing.assert_array_equal(one.t, two.t)
     assert one.t[10, 10] == pytest.approx(1.7) and one.t[0, 0] == pytest.approx(3.9)
 
 
 def test_a_room_is_seen_from_within():
     room = Box(np.array([0.0, 0, 1]), np.eye(3), Surface(), np.array([2.0, 1.5, 4]), inside=True)
-    hits = synthetic.trace([room], np.eye(4), np.array([-1.0, 0, 1]), np.array([0.0]))
+    hits = raycast.trace([room], np.eye(4), np.array([-1.0, 0, 1]), np.array([0.0]))
     np.testing.assert_allclose(hits.t, [[2, 5, 2]])
 
 
