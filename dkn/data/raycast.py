@@ -7,6 +7,7 @@ to one unit along the optical axis, so that ``t`` is the z-depth itself.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,24 +31,24 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class Solid:
+class Solid(ABC):
     """A solid in its own frame: ``rotation`` (3, 3) turns the own frame into the world's, ``centre`` (3,)."""
 
     centre: Array
     rotation: Array
     surface: Surface
 
+    @abstractmethod
     def bounds(self) -> Array:
         """Half extents (3,) in metres of a box around the solid, in its own frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hit(self, o: Array, d: Sequence[Array]) -> Array:
         """The smallest t > 0 where ``o + t d`` meets the surface, inf for a miss; all in the own frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detail(self, p: Array) -> tuple[Array, Array, Array]:
         """Normal (3, N) and texture coordinates u, v (N,) in metres at surface points p (3, N)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
