@@ -11,7 +11,7 @@ PYTHON := $(VENV)/bin/python
 PYTHON3 ?= python3
 
 # A sourced ROS 2 brings rclpy, OpenCV and a NumPy that its binaries were built for: they are used as they are, and
-# nothing may hide them. Elsewhere all of it comes from PyPI, in the versions that were tested.
+# nothing may hide them. Elsewhere these come from PyPI too; all that does is in the versions that were tested.
 ROS := $(or $(ROS_DISTRO),$(if $(AMENT_PREFIX_PATH),ros))
 ifdef ROS
     VENV_OPTIONS := --system-site-packages
@@ -50,7 +50,10 @@ endif
 	    { echo "Python's venv module is missing: sudo apt install python3-venv" >&2; exit 1; }
 	$(PYTHON3) -m venv $(VENV_OPTIONS) $(if $(STALE),--clear) $(VENV)
 ifdef ROS
-	$(PYTHON) -c 'import numpy; print(f"numpy=={numpy.__version__}")' > $(CONSTRAINTS)
+	@# setuptools 80 ended the command that colcon build --symlink-install needs.
+	@$(PYTHON) -c 'import cv2, numpy; print(f"numpy=={numpy.__version__}\nsetuptools<80")' > $(CONSTRAINTS) || \
+	    { echo "ROS 2 is sourced, but its OpenCV is missing: sudo apt install python3-opencv python3-numpy" >&2; exit 1; }
+	@grep -v -E '^(numpy|opencv|setuptools)' constraints.txt >> $(CONSTRAINTS)
 endif
 	$(PYTHON) -m pip install -c $(CONSTRAINTS) $(addprefix -r ,$(REQUIREMENTS))
 	$(PYTHON) -m pip install --no-deps -e .

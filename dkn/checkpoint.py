@@ -90,7 +90,8 @@ def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
         released = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError … for a bad file
         raise CheckpointError(f"{path}: damaged, or more than plain weights ({type(error).__name__})") from None
-    if not isinstance(released, dict) or "DepthKernel.conv6.weight" not in released:
+    needed = {"DepthKernel.conv6.weight", "DepthKernel.conv_weight.weight"}
+    if not isinstance(released, dict) or not needed <= released.keys():
         raise CheckpointError(f"{path}: not one of the authors' checkpoints")
     architecture: Literal["fdkn", "dkn"] = "dkn" if "DepthKernel.conv7.weight" in released else "fdkn"
     names = _RELEASED_NAMES[architecture]

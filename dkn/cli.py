@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except DknError as error:
+    except (DknError, OSError) as error:  # OSError: a folder that cannot be made, a full disk
         print(f"dkn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -171,7 +171,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         methods |= BASELINES
     for model in options.model:
         path = find_model(model, options.scale)
-        methods[path.stem] = model_method(path, options.device, options.precision)
+        # Every run's model has the same file name: then the path tells them apart.
+        name = str(path) if path.stem in methods else path.stem
+        methods[name] = model_method(path, options.device, options.precision)
     result = evaluate(NYU(options.data, "test"), methods, options.scale, options.degradation, options.limit)
     print(result.table())
     if options.json:

@@ -57,6 +57,10 @@ def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(image.shape[2:]) == tuple(size):
         return image
+    if size[1] == 1:
+        # torch (2.13) gets the rows of a result of one column wrong: columns first, then rows as columns.
+        column = F.interpolate(image, size=(image.shape[2], 1), mode="bicubic", antialias=True)
+        return F.interpolate(column.mT, size=(1, size[0]), mode="bicubic", antialias=True).mT
     return F.interpolate(image, size=size, mode="bicubic", antialias=True)
 
 
@@ -96,7 +100,8 @@ def to_grid(depth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor
 
 
 def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:
-    """Keep an upsampled map inside the values of the input around each pixel, plus `OVERSHOOT` of their range.
+    """Keep an upsampled map inside the values of the input around each pixel, plus `OVERSHOOT` of their range (and
+    above zero: below by no more than `OVERSHOOT` of the smallest of them).
 
     Args:
         result: (N, 1, H, W), upsampled.
@@ -109,7 +114,8 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     high = _local_max(depth, valid, radius)
     low = -_local_max(-depth, valid, radius)
     margin = OVERSHOOT * (high - low)
-    bounds = torch.cat((low - margin, high + margin), dim=1)
+    # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays positive.
+    bounds = torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
     low, high = F.interpolate(bounds, size=tuple(size), mode="nearest-exact").chunk(2, dim=1)
     return result.clamp(low, high)
 

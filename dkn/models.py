@@ -22,11 +22,11 @@ def models_folder() -> Path:
     if chosen := os.environ.get("DKN_MODELS"):
         return Path(chosen)
     package = Path(__file__).resolve().parent
+    if (package.parent / "package.xml").is_file():  # a source tree, or an installation that points back to it
+        return package.parent / "models"
     for parent in package.parents:
-        # A source tree (also behind an editable or symlinked installation), then an installation's prefix.
-        for folder in (parent / "models", parent / "share" / "dkn_ros" / "models"):
-            if any(folder.glob("*.safetensors")):
-                return folder
+        if (folder := parent / "share" / "dkn_ros" / "models").is_dir():
+            return folder
     raise CheckpointError("no models folder beside the installed package; set DKN_MODELS to one")
 
 

@@ -162,7 +162,9 @@ class KernelNetwork(nn.Module):
         assert weights is not None  # the config has a stream that gives weights
         if self.config.residual:
             return weights - weights.mean(dim=1, keepdim=True), offsets
-        return weights / weights.sum(dim=1, keepdim=True), offsets
+        # Sigmoids of very negative numbers are all 0 in float32; their sum must not become a divisor.
+        total = weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        return weights / total, offsets
 
 
 class FDKN(KernelNetwork):

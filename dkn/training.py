@@ -62,6 +62,8 @@ class TrainConfig:
             raise ConfigError("training needs a length: steps, minutes, or both")
         if self.scale < 1 or self.crop % self.scale:
             raise ConfigError(f"crop={self.crop} is not a multiple of scale={self.scale}")
+        if min(self.crop, self.batch_size) < 1:
+            raise ConfigError(f"crop={self.crop}, batch_size={self.batch_size}: both are positive")
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises many types for a damaged file
             raise CheckpointError(f"{path}: damaged ({type(error).__name__})") from None
+        if not isinstance(state, dict) or "config" not in state:
+            raise CheckpointError(f"{path}: not the state of a training run")
         theirs, ours = json.loads(state["config"]), dataclasses.asdict(self.config)
         different = [name for name in ours if name != "minutes" and theirs.get(name) != ours[name]]
         if different:

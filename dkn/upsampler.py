@@ -103,7 +103,7 @@ class Upsampler:
         _check(color, depth)
         size = color.shape[0], color.shape[1]
         low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
-        valid = (low > max(self.min_depth, 0.0)) & (low <= self.max_depth) & low.isfinite()
+        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
         if not bool(valid.any()):
             return np.full(size, np.nan, np.float32)
         # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
@@ -132,7 +132,7 @@ class Upsampler:
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:
     """The same path without a network: (h, w) float metres with NaN → (H, W) float32, by bicubic interpolation."""
     low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
-    valid = low > 0
+    valid = (low > 0) & low.isfinite()
     if not bool(valid.any()):
         return np.full(size, np.nan, np.float32)
     result, known = to_grid(low, valid, size)

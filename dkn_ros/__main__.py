@@ -10,13 +10,19 @@ from types import FrameType
 class _Stop:
     """SIGINT and SIGTERM ask for an end; nothing is interrupted in the middle of what it does."""
 
+    _SIGNALS = signal.SIGINT, signal.SIGTERM
+
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._SIGNALS:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+        # Ctrl-C reaches a launched node twice, from the terminal and from launch; and Python gives up its handlers
+        # before it has ended, so that a late second one would kill it.
+        for other in self._SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,12 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    from dkn.errors import DknError
+    from dkn.errors import ConfigError, DknError
     from dkn_ros.node import UpsampleNode
 
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
+        try:
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # rclpy has no public name for its errors
+            raise ConfigError(f"arguments not understood: {' '.join(str(error).split())}") from None
         node = UpsampleNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)

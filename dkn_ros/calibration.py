@@ -25,11 +25,11 @@ def scaled_camera_info(info: Any, width: int, height: int, frame_id: str, stamp:
     """
     result = copy.deepcopy(info)
     result.header.frame_id, result.header.stamp = frame_id, stamp
-    if info.width and info.height and (info.width, info.height) != (width, height):
-        # Pixel centres lie at integers, so that a point at u comes to (u + 1/2)·s − 1/2.
-        sx, sy = width / info.width, height / info.height
-        result.k = _scaled(info.k, 3, sx, sy)
-        result.p = _scaled(info.p, 4, sx, sy)
+    x, y, view_width, view_height = _view(info)
+    if view_width and view_height and (x, y, view_width, view_height) != (0, 0, width, height):
+        sx, sy = width / view_width, height / view_height
+        result.k = _brought(info.k, 3, x, y, sx, sy)
+        result.p = _brought(info.p, 4, x, y, sx, sy)
     result.width, result.height = width, height
     result.binning_x = result.binning_y = 0
     result.roi = type(info.roi)()
@@ -53,20 +53,32 @@ def registration_problem(color_frame: str, depth_frame: str, color_info: Any, de
     return None
 
 
-def _scaled(matrix: Any, columns: int, sx: float, sy: float) -> list[float]:
-    """The first two rows of K (3×3) or P (3×4), row-major, brought to another image size."""
+def _view(info: Any) -> tuple[int, int, int, int]:
+    """x, y, width, height of what the image shows, in pixels of the full image, which is what K and P are for."""
+    roi = info.roi
+    return (
+        (roi.x_offset, roi.y_offset, roi.width, roi.height)
+        if roi.width and roi.height
+        else (0, 0, info.width, info.height)
+    )
+
+
+def _brought(matrix: Any, columns: int, x: int, y: int, sx: float, sy: float) -> list[float]:
+    """K (3×3) or P (3×4), row-major, brought to a part of the image that begins at x, y and is then scaled."""
     m = [float(value) for value in matrix]
-    for row, s in ((0, sx), (1, sy)):
+    for row, origin, s in ((0, x, sx), (1, y, sy)):
         at = row * columns
         m[at : at + columns] = [s * value for value in m[at : at + columns]]
         if m[at + row]:  # an uncalibrated camera stays all zero
-            m[at + 2] += 0.5 * s - 0.5
+            # Pixel centres lie at integers, so that a point at u comes to (u − origin + 1/2)·s − 1/2.
+            m[at + 2] += s * (0.5 - origin) - 0.5
     return m
 
 
 def _relative_intrinsics(info: Any) -> list[float] | None:
-    """fx, fy, cx, cy in units of the image's width and height; None if uncalibrated."""
-    if not (info.width and info.height and info.k[0] and info.k[4]):
+    """fx, fy, cx, cy in units of the view's width and height; None if uncalibrated."""
+    x, y, width, height = _view(info)
+    if not (width and height and info.k[0] and info.k[4]):
         return None
-    values = info.k[0] / info.width, info.k[4] / info.height, info.k[2] / info.width, info.k[5] / info.height
+    values = info.k[0] / width, info.k[4] / height, (info.k[2] - x) / width, (info.k[5] - y) / height
     return [round(float(value), 3) for value in values]

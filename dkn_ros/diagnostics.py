@@ -70,11 +70,11 @@ def percentiles(values: Any) -> dict[str, float]:
     ordered = sorted(values)
     if not ordered:
         return {}
-    ranks = {name: ordered[min(int(q * len(ordered)), len(ordered) - 1)] for name, q in _QUANTILES.items()}
+    ranks = {name: ordered[-(-percent * len(ordered) // 100) - 1] for name, percent in _PERCENTILES.items()}
     return {**ranks, "max": ordered[-1]}
 
 
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 
 
 def status(name: str, hardware: str, problems: list[tuple[int, str]], values: dict[str, object]) -> DiagnosticStatus:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +46,7 @@ class Input:
         self._reliability, self._on_incompatible = reliability, on_incompatible
         self.topic = node.resolve_topic_name(topic)
         self.received = 0
+        self.received_s = -math.inf  # when the last one came (time.monotonic)
         self.lost = 0  # as the middleware reports it
         self.incompatible: str | None = None
         self._subscription: Any = None
@@ -66,16 +69,21 @@ class Input:
             self._unsubscribe()
             self._policy = policy
             self._subscribe()
+        elif self.incompatible and self._offered() == {ReliabilityPolicy.RELIABLE}:
+            self.incompatible = None  # that publisher is gone, and one that fits has come
 
     def _wanted_policy(self) -> ReliabilityPolicy:
         if self._reliability == "auto":
-            offered = [info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self.topic)]
+            offered = self._offered()
             if not offered and self.subscribed:
                 return self._policy  # a camera that is away for a moment will come back as it was
-            reliable = bool(offered) and all(policy == ReliabilityPolicy.RELIABLE for policy in offered)
+            reliable = offered == {ReliabilityPolicy.RELIABLE}
         else:
             reliable = self._reliability == "reliable"
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+
+    def _offered(self) -> set[ReliabilityPolicy]:
+        return {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self.topic)}
 
     def _subscribe(self) -> None:
         qos = QoSProfile(depth=_DEPTH, history=HistoryPolicy.KEEP_LAST, reliability=self._policy)
@@ -95,6 +103,7 @@ class Input:
 
     def _on_message(self, message: Any) -> None:
         self.received += 1
+        self.received_s = time.monotonic()
         self._callback(message)
 
     def _on_lost(self, event: Any) -> None:

@@ -71,7 +71,6 @@ class UpsampleNode(Node):
         self._layouts: dict[str, tuple[Any, ...]] = {}
         self._infos: dict[str, Any] = {"color": None, "depth": None}
         self._registration: str | None = None
-        self._registration_checked: tuple[Any, ...] = ()
         self._transport_warned = False
         self._previous = self._health.snapshot()
         self._previous_received: dict[str, int] = {}
@@ -125,10 +124,10 @@ class UpsampleNode(Node):
         def make(topic: str, message_type: type, callback: Callable[[Any], None]) -> Input:
             return Input(self, topic, message_type, callback, p.reliability, self.get_logger().error)
 
-        # image_transport's convention: <base topic>/<transport>
+        # image_transport's convention: <base topic>/<transport>, also after the base topic has been remapped.
         suffix = {"raw": ""}
-        color = "color/image_raw" + suffix.get(p.color_transport, "/" + p.color_transport)
-        depth = "depth/image_raw" + suffix.get(p.depth_transport, "/" + p.depth_transport)
+        color = self.resolve_topic_name("color/image_raw") + suffix.get(p.color_transport, "/" + p.color_transport)
+        depth = self.resolve_topic_name("depth/image_raw") + suffix.get(p.depth_transport, "/" + p.depth_transport)
         color_type = Image if p.color_transport == "raw" else CompressedImage
         depth_type = Image if p.depth_transport == "raw" else CompressedImage
         return {
@@ -155,9 +154,11 @@ class UpsampleNode(Node):
         """A message as a frame. Raw ones are checked and viewed here, so that a bad one never takes a good
         partner with it; compressed ones are decoded on the worker thread."""
         header = message.header
+        if header.stamp.sec < 0:
+            raise ImageError(f"its stamp, {header.stamp.sec} s, lies before the beginning of time")
         if isinstance(message, CompressedImage):
             decode = images.color_from_compressed if stream == "color" else images.depth_from_compressed
-            self._note_layout(stream, message.format, header.frame_id)
+            self._note_layout(stream, header.frame_id)  # whether the format is true is not known yet
             return Frame(header, message.format.partition(";")[0].strip(), now, partial(decode, message))
         pixels = images.color_from_image(message) if stream == "color" else images.depth_from_image(message)
         self._note_layout(stream, message.encoding, f"{message.width}x{message.height}", header.frame_id)
@@ -220,13 +221,8 @@ class UpsampleNode(Node):
             return None
 
     def _check_registration(self, pair: Pair[Frame, Frame], color_info: Any) -> None:
-        depth_info = self._infos["depth"]
         frames = pair.color.header.frame_id, pair.depth.header.frame_id
-        seen = (*frames, color_info is None, depth_info is None)
-        if seen == self._registration_checked:
-            return
-        self._registration_checked = seen
-        before, self._registration = self._registration, registration_problem(*frames, color_info, depth_info)
+        before, self._registration = self._registration, registration_problem(*frames, color_info, self._infos["depth"])
         if self._registration and self._registration != before:
             self.get_logger().warning(self._registration)
 
@@ -328,7 +324,7 @@ class UpsampleNode(Node):
             source = self._inputs[name]
             if source.incompatible:
                 problems.append((ERROR, source.incompatible))
-            elif rates[name] == 0 and active > QUIET:
+            elif min(active, now.time_s - source.received_s) > QUIET:
                 count = source.publishers
                 problems.append((WARN, f"nothing received on {source.topic}, which has {count} publisher(s)"))
             elif loss := self._transport_loss(name, rates):
@@ -349,11 +345,14 @@ class UpsampleNode(Node):
         """A camera sends one camera_info with each image. The small one always arrives, so that their rates tell
         how many images are lost on the way."""
         sent, arrived = rates[f"{name}_info"], rates[name]
-        if sent * self.parameters.diagnostics_period < 5 or arrived > (1 - LOSS) * sent:
+        missing = (sent - arrived) * self.parameters.diagnostics_period
+        # One or two may simply have come on the other side of the period's end.
+        if missing <= 2 or arrived > (1 - LOSS) * sent:
             return None
         text = (
-            f"{100 * (1 - arrived / sent):.0f} % of the images on {self._inputs[name].topic} are lost on the transport: "
-            "start the camera's process, too, with FASTDDS_DEFAULT_PROFILES_FILE set to dkn_ros's config/fastdds.xml"
+            f"{100 * (1 - arrived / sent):.0f} % of the images on {self._inputs[name].topic} are lost on the "
+            "transport: start the camera's process, too, with FASTDDS_DEFAULT_PROFILES_FILE set to dkn_ros's "
+            "config/fastdds.xml"
         )
         if not self._transport_warned:
             self._transport_warned = True

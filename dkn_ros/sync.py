@@ -88,6 +88,8 @@ class _Limit:
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> int:
+        if instance is None:  # looked up on the class, as help() does
+            return self._minimum
         return instance.__dict__[self._name]
 
     def __set__(self, instance: Any, value: int) -> None:

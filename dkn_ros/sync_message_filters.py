@@ -28,8 +28,9 @@ class MessageFiltersSynchronizer:
                 "(apt install ros-$ROS_DISTRO-message-filters); or use 'nearest'"
             ) from None
         self.statistics = Statistics()
-        self._filters: tuple[Any, Any] = (SimpleFilter(), SimpleFilter())
-        self._make = lambda slop_s: ApproximateTimeSynchronizer(list(self._filters), queue_size, slop_s)
+        self._filters: list[Any] = []
+        self._make_filter = SimpleFilter
+        self._make = lambda slop_s: ApproximateTimeSynchronizer(self._filters, queue_size, slop_s)
         self._ready: list[Pair[Any, Any]] = []
         self.slop_ns = slop_ns
 
@@ -60,8 +61,7 @@ class MessageFiltersSynchronizer:
         self._restart()
 
     def _restart(self) -> None:
-        for source in self._filters:
-            source.callbacks = {}
+        self._filters = [self._make_filter(), self._make_filter()]
         self._make(self._slop_ns / 1e9).registerCallback(self._on_pair)
 
     def _add(self, stream: str, stamp_ns: int, message: Any) -> list[Pair[Any, Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -13,21 +13,12 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dkn_ros.cameras import CAMERAS, remappings
-from launch import LaunchContext, LaunchDescription
+from dkn_ros.share import fast_dds_environment, share_folder
 
-# launch/ and config/ lie side by side in the source tree and in the installed share folder.
-CONFIG = Path(__file__).absolute().parent.parent / "config"
-# Fast DDS 2 (Humble, Jazzy) reads the first, Fast DDS 3 (Kilted) the second.
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-
+CONFIG = share_folder() / "config"
 # name, default, description, choices
 ARGUMENTS = [
-    (
-        "camera",
-        "",
-        "preset of topic names; without it the node's own color/image_raw and so on",
-        ["", *CAMERAS],
-    ),
+    ("camera", "", "preset of topic names; without it the node's own, as color/image_raw", ["", *CAMERAS]),
     ("color", "", "colour image topic, instead of the preset's", None),
     ("depth", "", "depth image topic, registered to colour, instead of the preset's", None),
     ("camera_info", "", "colour camera_info topic; by default the one beside the colour image", None),
@@ -53,7 +44,7 @@ def _start(context: LaunchContext) -> list[Action]:
     params_file = Path(given["params_file"]).expanduser()
     if not params_file.is_file():  # launch_ros only warns, and the node would run with its defaults
         raise FileNotFoundError(f"params_file:={params_file}: no such file")
-    environment = _profile_environment() if given["fastdds_profile"] == "true" else {}
+    environment = fast_dds_environment() if given["fastdds_profile"] == "true" else {}
     node = Node(
         package="dkn_ros",
         executable="upsample",
@@ -69,15 +60,6 @@ def _start(context: LaunchContext) -> list[Action]:
         output=given["output"],
     )
     return [*_advice(given["camera"], environment), node]
-
-
-def _profile_environment() -> dict[str, str]:
-    """Variables that make Fast DDS load our profile; none where another middleware runs or the user has chosen."""
-    if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
-        return {}
-    if any(os.environ.get(name) for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
-        return {}
-    return dict.fromkeys(PROFILE_VARIABLES, str(CONFIG / "fastdds.xml"))
 
 
 def _advice(camera: str, environment: dict[str, str]) -> list[Action]:

@@ -18,6 +18,12 @@ from dkn.networks import KernelNetwork, NetworkConfig, build
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    """Networks begin at random: the same in every run, alone or among other tests."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def official() -> Path:
     """The authors' released checkpoint and their sample pictures."""

@@ -32,6 +32,7 @@ from dkn_ros.share import PROFILE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 60.0  # seconds until a condition has failed; nothing takes a tenth of it on a machine of one's own
+AGE = 3600 * 10**9  # nanoseconds between a stamp and its message: stamps here may run ahead of the clock
 COLOR_FRAME = "camera_color_optical_frame"
 
 # One domain for each test process, so that several at once do not hear each other. Higher ones have ports that the
@@ -60,7 +61,9 @@ def nanoseconds(message: Any) -> int:
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
-def image(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False, frame: str = COLOR_FRAME) -> Any:
+def image(
+    pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False, frame: str = COLOR_FRAME
+) -> Any:
     """A sensor_msgs/Image of (H, W) or (H, W, channels) samples, `padding` bytes after each row."""
     if bigendian:
         pixels = pixels.astype(pixels.dtype.newbyteorder(">"))
@@ -85,6 +88,11 @@ def pixels(message: Any) -> np.ndarray:
     dtype = {"16UC1": "<u2", "mono16": "<u2", "32FC1": "<f4"}[message.encoding]
     assert not message.is_bigendian
     return np.frombuffer(message.data, dtype).reshape(message.height, message.step // np.dtype(dtype).itemsize)
+
+
+def _layout(message: Any) -> tuple[Any, ...]:
+    size = () if isinstance(message, CompressedImage) else (message.encoding, message.width, message.height)
+    return (*size, getattr(message, "format", ""), message.header.frame_id)
 
 
 # ---------------------------------------------------------------------------------------------- the process
@@ -149,7 +157,7 @@ class Bench:
         self.node = node
         self.images: list[Any] = []
         self.infos: list[Any] = []
-        self._statuses: list[tuple[int, DiagnosticStatus]] = []
+        self.statuses: list[tuple[int, DiagnosticStatus]] = []  # with the time in nanoseconds when each was composed
         self._context = Context()
         with mock.patch.dict(os.environ, ENVIRONMENT):
             rclpy.init(context=self._context)
@@ -159,9 +167,10 @@ class Bench:
         self.ros.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=100))
         self._set = self.ros.create_client(SetParameters, f"/{node.namespace}/upsample/set_parameters")
         self._enable = self.ros.create_client(SetBool, f"/{node.namespace}/upsample/enable")
-        self._viewer: list[Any] = []
+        self._viewer: dict[str, Any] = {}
         self._camera: dict[str, Any] = {}
         self._last_ns = 0
+        self._layout: list[Any] = []
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -202,8 +211,8 @@ class Bench:
         self._camera.clear()
 
     def now(self) -> int:
-        """A stamp in nanoseconds, newer than all before by more than the largest slop used here."""
-        self._last_ns = max(time.time_ns(), self._last_ns + 100_000_000)
+        """A stamp in nanoseconds, newer than all before by more than the slop; about `AGE` ago, never in the future."""
+        self._last_ns = max(time.time_ns() - AGE, self._last_ns + 100_000_000)
         return self._last_ns
 
     def send(self, stream: str, message: Any, stamp_ns: int) -> None:
@@ -222,12 +231,28 @@ class Bench:
     def exchange(self, color: Any, depth: Any, stamp_ns: int | None = None) -> Any:
         """Send a pair and wait for what comes out of it."""
         stamp_ns = self.now() if stamp_ns is None else stamp_ns
+        if self._layout != (layout := [_layout(message) for message in (color, depth)]):
+            # Pairing starts anew with another kind of stream, and whatever waited is gone.
+            self._layout = layout
+            self.warm_up(color, depth)
+            stamp_ns = max(stamp_ns, self.now())
         self.send("color", color, stamp_ns)
         self.send("depth", depth, stamp_ns)
         return self.output(stamp_ns)
 
     def warm_up(self, color: Any, depth: Any) -> None:
         """Send pairs until one comes out: both sides know of each other then, as reliably as they ever will."""
+        self._layout = [_layout(message) for message in (color, depth)]
+        self._send_until_output(color, depth)
+        # The node subscribes once more when it hears of a publisher that offers something else.
+        offered = self._camera["color"].qos_profile.reliability
+        self.until(lambda: self.reliabilities() == {offered}, "subscriptions as reliable as the camera")
+        if offered == ReliabilityPolicy.RELIABLE:
+            self.exchange(color, depth)  # then nothing of what was sent before is still on its way
+        else:
+            self._send_until_output(color, depth)
+
+    def _send_until_output(self, color: Any, depth: Any) -> None:
         before, end = len(self.images), time.monotonic() + LIMIT
         while len(self.images) == before:
             assert time.monotonic() < end, f"no output of any pair:\n{self.node.output}"
@@ -235,10 +260,6 @@ class Bench:
             self.send("color", color, stamp_ns)
             self.send("depth", depth, stamp_ns)
             self.spin(0.2)
-        # The node may subscribe once more, as soon as it has heard of all publishers.
-        expected = min(publisher.qos_profile.reliability for publisher in self._camera.values())
-        self.until(lambda: self.reliabilities() == {expected}, "subscriptions as reliable as the camera")
-        self.exchange(color, depth)
 
     def reliabilities(self) -> set[ReliabilityPolicy]:
         """What the node's subscriptions ask for, on the topics of the camera's images."""
@@ -254,35 +275,34 @@ class Bench:
     # ------------------------------------------------------------------------------------------- the viewer
 
     def listen(self) -> None:
-        qos = QoSProfile(depth=100)
-        if not self._viewer:
-            self._viewer = [
-                self.ros.create_subscription(Image, "depth_upsampled/image_rect", self.images.append, qos),
-                self.ros.create_subscription(CameraInfo, "depth_upsampled/camera_info", self.infos.append, qos),
-            ]
+        topics = {"image_rect": (Image, self.images.append), "camera_info": (CameraInfo, self.infos.append)}
+        for name, (kind, callback) in topics.items():
+            if name not in self._viewer:
+                topic, qos = f"depth_upsampled/{name}", QoSProfile(depth=100)
+                self._viewer[name] = self.ros.create_subscription(kind, topic, callback, qos)
 
-    def stop_listening(self) -> None:
-        for subscription in self._viewer:
-            self.ros.destroy_subscription(subscription)
-        self._viewer = []
+    def stop_listening(self, *names: str) -> None:
+        """To image_rect, camera_info, or both where none is named."""
+        for name in names or tuple(self._viewer):
+            self.ros.destroy_subscription(self._viewer.pop(name))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         mine = f"/{self.node.namespace}/upsample"
         found = [status for status in message.status if status.name.startswith(mine)]
-        self._statuses += [(nanoseconds(message), status) for status in found]
+        self.statuses += [(nanoseconds(message), status) for status in found]
 
     def status(self, condition: Callable[[DiagnosticStatus], bool] = lambda _: True, what: str = "diagnostics") -> Any:
         """The next status that the node composes from now on, and that meets a condition."""
         since = time.time_ns()
 
         def latest() -> DiagnosticStatus | None:
-            found = [s for at, s in self._statuses if at > since and condition(s)]
+            found = [s for at, s in self.statuses if at > since and condition(s)]
             return found[-1] if found else None
 
         try:
             return self.until(latest, what)
         except AssertionError as error:
-            last = self._statuses[-1][1] if self._statuses else "none"
+            last = self.statuses[-1][1] if self.statuses else "none"
             raise AssertionError(f"{error}\nlast status: {last}") from None
 
     def counters(self) -> dict[str, str]:

@@ -67,12 +67,20 @@ def test_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["models", "share/dkn_ros/models"])
 def test_models_of_a_source_tree_and_of_an_installation(tmp_path, monkeypatch, place):
-    package = tmp_path / "lib" / "dkn"
+    source = place == "models"
+    package = tmp_path / "dkn" if source else tmp_path / "lib" / "python3" / "site-packages" / "dkn"
     package.mkdir(parents=True)
     monkeypatch.setattr(models, "__file__", str(package / "models.py"))
     monkeypatch.delenv("DKN_MODELS", raising=False)
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path.parent / "models").mkdir(exist_ok=True)  # somebody else's, further up: never ours
+    if source:
+        (tmp_path / "package.xml").touch()
+    assert models.models_folder() == tmp_path / place
+
+
+def test_no_models_anywhere(monkeypatch):
+    monkeypatch.setattr(models, "__file__", "/models.py")
+    monkeypatch.delenv("DKN_MODELS", raising=False)
     with pytest.raises(CheckpointError, match="DKN_MODELS"):
         models.models_folder()
-    (tmp_path / place).mkdir(parents=True)
-    (tmp_path / place / "fdkn_x8.safetensors").touch()
-    assert models.models_folder() == tmp_path / place

@@ -155,12 +155,13 @@ def test_pair_is_released_as_soon_as_nothing_nearer_can_come(one: str, two: str)
     assert [sorted(pair) for pair in stamps(player.add(0, one, 15))] == [[5, 10]]
 
 
-def test_a_partner_that_is_nearer_but_taken_does_not_prolong_the_wait() -> None:
+@pytest.mark.parametrize(("one", "two"), [("color", "depth"), ("depth", "color")])
+def test_a_partner_that_is_nearer_but_taken_does_not_prolong_the_wait(one: str, two: str) -> None:
     player = Player(PairSynchronizer(3, max_wait_ns=NEVER))
-    for stream, stamp in (("depth", 3), ("color", 0), ("depth", 4)):
+    for stream, stamp in ((two, 3), (one, 0), (two, 4)):
         assert player.add(0, stream, stamp) == []
-    # Colour 5 is nearer to depth 3 than colour 0 is, but has depth 4, or 5 if that comes.
-    assert stamps(player.add(0, "color", 5)) == [(0, 3)]
+    # The 5 is nearer to 3 than 0 is, but it has the 4, or another 5 if that comes.
+    assert [sorted(pair) for pair in stamps(player.add(0, one, 5))] == [[0, 3]]
 
 
 def test_nearer_partner_that_comes_later_wins() -> None:

@@ -1,0 +1,238 @@
+"""Launch: camera presets, the launch file, and the Fast DDS profile that it sets."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from dkn.errors import ConfigError
+from dkn_ros.cameras import CAMERAS, remappings
+from dkn_ros.share import fast_dds_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILE = ROOT / "config" / "fastdds.xml"
+INPUTS = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
+VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+CHOSEN_BY_USER = (*VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION", "ROS_DISTRO")
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CHOSEN_BY_USER:
+        monkeypatch.delenv(name, raising=False)
+
+
+# ------------------------------------------------------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize(
+    ("camera", "topics"),
+    {
+        "xtion": ("camera/rgb/image_raw", "camera/depth/image_raw", "camera/rgb/camera_info"),
+        "kinect": ("camera/rgb/image_raw", "camera/depth/image_raw", "camera/rgb/camera_info"),
+        "realsense": (
+            "camera/camera/color/image_raw",
+            "camera/camera/aligned_depth_to_color/image_raw",
+            "camera/camera/color/camera_info",
+        ),
+        "azure": ("rgb/image_raw", "depth_to_rgb/image_raw", "rgb/camera_info"),
+        "orbbec": ("camera/color/image_raw", "camera/depth/image_raw", "camera/color/camera_info"),
+    }.items(),
+)
+def test_preset(camera: str, topics: tuple[str, ...]) -> None:
+    rules = dict(remappings(camera))
+    assert tuple(rules[name] for name in INPUTS[:3]) == topics
+    assert rules["depth/camera_info"] == topics[1].replace("image_raw", "camera_info")
+
+
+def test_all_presets_are_tested_above() -> None:
+    assert set(CAMERAS) == {"xtion", "kinect", "realsense", "azure", "orbbec"}
+
+
+def test_without_anything_given_the_nodes_own_names_stay() -> None:
+    assert remappings() == []
+
+
+def test_given_topics_override_the_preset() -> None:
+    rules = dict(remappings("realsense", color="/mine/rgb/image_rect", camera_info="/mine/info"))
+    assert rules["color/image_raw"] == "/mine/rgb/image_rect"
+    assert rules["color/camera_info"] == "/mine/info"
+    assert rules["depth/image_raw"] == CAMERAS["realsense"].depth
+
+
+def test_one_topic_alone_leaves_the_others() -> None:
+    rules = dict(remappings(depth="/d/image_raw"))
+    assert set(rules) == {
+        "depth/image_raw",
+        "depth/image_raw/compressed",
+        "depth/image_raw/compressedDepth",
+        "depth/camera_info",
+    }
+    assert dict(remappings(camera_info="/i")) == {"color/camera_info": "/i"}
+
+
+def test_compressed_transports_go_along() -> None:
+    rules = dict(remappings("orbbec"))
+    assert rules["color/image_raw/compressed"] == "camera/color/image_raw/compressed"
+    assert rules["depth/image_raw/compressedDepth"] == "camera/depth/image_raw/compressedDepth"
+
+
+@pytest.mark.parametrize(
+    ("topic", "info"), [("rgb", "camera_info"), ("/rgb", "/camera_info"), ("a/b/c", "a/b/camera_info")]
+)
+def test_camera_info_is_beside_the_image(topic: str, info: str) -> None:
+    assert dict(remappings(color=topic))["color/camera_info"] == info
+
+
+def test_unknown_camera_names_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"camera:=webcam.*xtion, kinect, realsense, azure, orbbec"):
+        remappings("webcam")
+
+
+# --------------------------------------------------------------------------------------------------------- launch file
+
+
+@pytest.fixture
+def launch_file(clean_environment: None) -> Any:
+    pytest.importorskip("launch.actions", reason="ROS 2's launch is not installed")
+    pytest.importorskip("launch_ros.actions", reason="ROS 2's launch_ros is not installed")
+    spec = importlib.util.spec_from_file_location("upsample_launch", ROOT / "launch" / "upsample.launch.py")
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def visit(launch_file: Any, **given: str) -> tuple[Any, list[Any]]:
+    """The node that the launch file would start with these arguments, and the other actions."""
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
+    from launch_ros.actions import Node
+
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    actions = []
+    for entity in launch_file.generate_launch_description().entities:
+        made = entity.visit(context) or []
+        if not isinstance(entity, DeclareLaunchArgument):
+            actions += made
+    (node,) = [action for action in actions if isinstance(action, Node)]
+    node._perform_substitutions(context)
+    return node, [action for action in actions if action is not node]
+
+
+def test_arguments(launch_file: Any) -> None:
+    description = launch_file.generate_launch_description()
+    names = {argument.name for argument in description.get_launch_arguments()}
+    expected = "camera color depth camera_info mode device namespace params_file output fastdds_profile"
+    assert names == set(expected.split())
+    assert all(argument.default_value is not None for argument in description.get_launch_arguments())
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_node_of_each_camera(launch_file: Any, camera: str) -> None:
+    node, others = visit(launch_file, camera=camera, namespace="robot1")
+    assert node.node_package == "dkn_ros"
+    assert node.node_executable == "upsample"
+    assert node.node_name == "/robot1/upsample"
+    assert node.expanded_remapping_rules == remappings(camera)
+    assert any(CAMERAS[camera].driver in action.msg[0].text for action in others)
+
+
+def test_node_without_arguments(launch_file: Any) -> None:
+    node, _ = visit(launch_file)
+    assert not node.expanded_remapping_rules
+    assert node.node_name.endswith("upsample")
+
+
+def test_unknown_camera_is_refused(launch_file: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"foo.*realsense"):
+        visit(launch_file, camera="foo")
+
+
+def test_missing_params_file_is_refused(launch_file: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"/nowhere\.yaml"):
+        visit(launch_file, params_file="/nowhere.yaml")
+
+
+def test_profile_is_set(clean_environment: None) -> None:
+    assert fast_dds_environment() == {VARIABLES[0]: str(PROFILE)}
+
+
+def test_the_sender_is_told_of_the_profile(launch_file: Any) -> None:
+    _, others = visit(launch_file)
+    assert any(f"export {VARIABLES[0]}={PROFILE}" in action.msg[0].text for action in others)
+    assert not visit(launch_file, fastdds_profile="false")[1]
+
+
+@pytest.mark.parametrize("distribution", ["humble", "jazzy"])
+def test_fast_dds_2_knows_the_older_variable_only(
+    clean_environment: None, monkeypatch: pytest.MonkeyPatch, distribution: str
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    assert fast_dds_environment() == {VARIABLES[1]: str(PROFILE)}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [*((name, "mine.xml") for name in VARIABLES), ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"),
+     ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")],
+)  # fmt: skip
+def test_profile_leaves_the_users_choice(
+    clean_environment: None, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert fast_dds_environment() == {}
+
+
+# ------------------------------------------------------------------------------------------------------------- profile
+
+
+def test_profile_has_shared_memory_for_images() -> None:
+    space = {"d": "http://www.eprosima.com"}
+    root = ElementTree.parse(PROFILE).getroot()
+    transports = {
+        transport.findtext("d:type", namespaces=space): transport
+        for transport in root.iterfind(".//d:transport_descriptor", space)
+    }
+    assert set(transports) == {"SHM", "UDPv4"}
+    assert transports["SHM"].findtext("d:segment_size", namespaces=space) == str(32 * 2**20)
+    assert transports["SHM"].findtext("d:maxMessageSize", namespaces=space) == str(4 * 2**20)
+    (participant,) = root.iterfind(".//d:participant", space)
+    assert participant.get("is_default_profile") == "true"
+    assert participant.findtext("d:rtps/d:useBuiltinTransports", namespaces=space) == "false"
+    used = [element.text for element in participant.iterfind("d:rtps/d:userTransports/d:transport_id", space)]
+    assert used == [transport.findtext("d:transport_id", namespaces=space) for transport in transports.values()]
+
+
+# Its shared-memory segments are mapped into the process, and as large as the profile says only if it was taken.
+PARTICIPANT = """
+import re, pathlib, rclpy
+rclpy.init()
+node = rclpy.create_node("probe")
+lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+spans = [line.split("-")[:1] + line.split("-")[1].split()[:1] for line in lines if "/fastdds_" in line]
+print("largest", max((int(end, 16) - int(start, 16) for start, end in spans), default=0))
+node.destroy_node()
+rclpy.shutdown()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_profile_is_taken_by_a_participant() -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    environment = {k: v for k, v in os.environ.items() if k not in CHOSEN_BY_USER}
+    environment |= {VARIABLES[1 if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else 0]: str(PROFILE)}
+    environment |= {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
+    done = subprocess.run(
+        [sys.executable, "-c", PARTICIPANT], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "XMLPARSER" not in done.stderr
+    assert int(done.stdout.split("largest")[1]) >= 32 * 2**20

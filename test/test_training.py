@@ -1,0 +1,271 @@
+"""Training: the crop it learns from, exact resume, the schedule, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dkn import checkpoint
+from dkn.data.nyu import NYU
+from dkn.data.sample import Sample
+from dkn.errors import CheckpointError, ConfigError
+from dkn.networks import NetworkConfig
+from dkn.training import TrainConfig, Trainer, draw_batch
+
+SMALL = NetworkConfig(n1=8, n2=8)
+TINY = TrainConfig(SMALL, 4, steps=6, batch_size=2, crop=16, warmup_steps=2, bf16=False)
+
+
+@pytest.fixture
+def dataset(tiny_nyu) -> NYU:
+    return NYU(tiny_nyu, "train")
+
+
+class One:
+    """A set of one picture whose colour says where a pixel was: (row, column, 0)."""
+
+    name, unit, unit_scale, border = "one", "cm", 100.0, 6
+
+    def __init__(self, depth: np.ndarray) -> None:
+        y, x = np.indices(depth.shape)
+        self.sample = Sample(np.stack((y, x, 0 * y), 2).astype(np.uint8), depth, "one")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample
+
+
+# --- Crops --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_a_crop_holds_what_the_whole_picture_would(scale):
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(1, 9, (96, 128)).astype(np.float32)
+    low = Image.fromarray(depth).resize((128 // scale, 96 // scale), Image.Resampling.BICUBIC)
+    whole = np.asarray(low.resize((128, 96), Image.Resampling.BICUBIC)) / 10
+    config = TrainConfig(SMALL, scale, steps=1, crop=16, batch_size=8)
+    corners, flips = set(), set()
+    for step in range(30):
+        batch = draw_batch(One(depth), config, step)
+        for guidance, up, target, known in zip(batch.guidance, batch.depth, batch.target, batch.known, strict=True):
+            y, x = (255 * guidance[:2]).round().long().numpy()  # where each pixel came from
+            np.testing.assert_allclose(up[0], whole[y, x], rtol=0, atol=2e-6)
+            np.testing.assert_allclose(target[0], depth[y, x] / 10, rtol=1e-6)
+            assert known.all()
+            corners.add((int(y.min()), int(x.min())))
+            flips.add((bool(y[0, 0] > y[1, 0]), bool(x[0, 0] > x[0, 1])))
+    assert len(flips) == 4
+    rows, columns = ({corner[i] for corner in corners} for i in (0, 1))
+    assert rows == set(range(0, 96 - 15, scale))  # borders included
+    assert columns == set(range(0, 128 - 15, scale))
+
+
+def test_unknown_depth_is_marked():
+    depth = np.full((16, 16), 2.0, np.float32)
+    depth[3, 5] = np.nan
+    batch = draw_batch(One(depth), TINY, 0)
+    for guidance, known in zip(batch.guidance, batch.known, strict=True):
+        y, x = (255 * guidance[:2]).round().long().numpy()
+        assert np.array_equal(known[0].numpy(), (y != 3) | (x != 5))
+    assert batch.depth.isfinite().all()
+    assert batch.target.isfinite().all()
+
+
+def test_batches_depend_on_step_and_seed_alone(dataset):
+    def drawn(step: int, seed: int = 0) -> torch.Tensor:
+        return draw_batch(dataset, dataclasses.replace(TINY, seed=seed), step).target
+
+    assert torch.equal(drawn(3), drawn(3))
+    assert not torch.equal(drawn(3), drawn(4))
+    assert not torch.equal(drawn(3), drawn(3, seed=1))
+
+
+# --- Steps --------------------------------------------------------------------------------------------------------
+
+
+def states(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """Everything that the next step depends on, and the average."""
+    parts = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
+    parts |= {f"ema.{k}": v for k, v in trainer.ema.state_dict().items()}
+    for i, moments in trainer.optimiser.state_dict()["state"].items():
+        parts |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    return {k: v.clone() for k, v in parts.items()}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_resumed_run_ends_bit_for_bit_the_same(dataset, tmp_path, bf16):
+    config = dataclasses.replace(TINY, bf16=bf16)
+    straight = Trainer(dataset, config, tmp_path / "straight")
+    straight.run()
+
+    first = Trainer(dataset, config, tmp_path / "resumed")
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    torch.manual_seed(99)
+    second = Trainer(dataset, config, tmp_path / "resumed", resume=True)
+    assert second.step == 3
+    assert not second.finished
+    second.run()
+    assert second.finished
+
+    ours, theirs = states(second), states(straight)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 100
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    models = [checkpoint.load(tmp_path / run / "model.safetensors")[0] for run in ("straight", "resumed")]
+    assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in models), strict=True))
+
+
+def test_the_model_is_the_averaged_network(dataset, tmp_path):
+    trainer = Trainer(dataset, TINY, tmp_path)
+    average = {k: v.clone().double() for k, v in trainer.network.state_dict().items()}
+    for step in range(1, 4):
+        trainer.train_step()
+        decay = min(TINY.ema_decay, step / (step + 10))
+        for name, value in trainer.network.state_dict().items():
+            if value.is_floating_point():
+                average[name] = decay * average[name] + (1 - decay) * value.double()
+            else:
+                average[name] = value.double()
+    trainer.save(test_rmse_cm=1.5)
+    network, info = checkpoint.load(tmp_path / "model.safetensors")
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value.double(), average[name], rtol=1e-5, atol=1e-6)
+    assert (info.network, info.scale, info.depth_range) == (SMALL, 4, 10.0)
+    assert (info.training["data"], info.training["images"], info.training["steps"]) == ("nyu", 1000, 3)
+    assert info.training["test_rmse_cm"] == 1.5
+    assert info.training["recipe"]["learning_rate"] == TINY.learning_rate
+
+
+def test_the_loss_goes_down(make_scene, tmp_path):
+    color, depth = make_scene(32, 32)
+    one = One(depth)
+    one.sample = Sample(color, depth, "one")
+    config = TrainConfig(SMALL, 8, steps=30, batch_size=1, crop=32, warmup_steps=3, learning_rate=3e-3, bf16=False)
+    trainer = Trainer(one, config, tmp_path)
+    losses = [trainer.train_step() for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:3])
+
+
+def test_unknown_pixels_teach_nothing(tmp_path):
+    """The loss is the mean error over known pixels alone."""
+    depth = np.full((16, 16), 2.0, np.float32)
+    depth[:] += np.linspace(0, 1, 16, dtype=np.float32)
+    depth[:, 10:] = np.nan
+    one = One(depth)
+    trainer = Trainer(one, TINY, tmp_path)
+    batch = draw_batch(one, TINY, 0)
+    trainer.network.train()
+    with torch.no_grad():
+        error = (trainer.network(batch.guidance, batch.depth) - batch.target).abs()[batch.known]
+    assert len(error) == 2 * 16 * 10
+    assert trainer.train_step() == pytest.approx(error.mean().item(), rel=1e-4)
+
+
+def test_schedule(dataset, tmp_path):
+    config = dataclasses.replace(TINY, steps=1000, warmup_steps=100, learning_rate=1e-2)
+    trainer = Trainer(dataset, config, tmp_path)
+    for step, expected in (
+        (0, 1e-2 / 100),
+        (49, 1e-2 * 0.5 * 0.5 * (1 + math.cos(math.pi * 0.049))),
+        (250, 1e-2 * 0.5 * (1 + math.cos(math.pi / 4))),
+        (500, 1e-2 * 0.5),
+        (999, 1e-2 * 0.5 * (1 + math.cos(math.pi * 0.999))),
+    ):
+        trainer.step = step
+        trainer.train_step()
+        assert trainer.optimiser.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_minutes_end_a_sitting(dataset, tmp_path):
+    config = dataclasses.replace(TINY, steps=10**6, minutes=0.01)
+    trainer = Trainer(dataset, config, tmp_path)
+    started = time.monotonic()
+    trainer.run()
+    assert time.monotonic() - started < 30
+    assert trainer.step > 0
+    assert not trainer.finished
+    # Another limit on the sitting is no other run.
+    again = Trainer(dataset, dataclasses.replace(config, minutes=5), tmp_path, resume=True)
+    assert again.step == trainer.step
+
+
+def test_minutes_alone_are_the_schedule(dataset, tmp_path):
+    trainer = Trainer(dataset, dataclasses.replace(TINY, steps=0, minutes=0.01), tmp_path)
+    trainer.run()
+    assert trainer.finished
+    assert trainer.optimiser.param_groups[0]["lr"] < TINY.learning_rate
+
+
+# --- Refusals -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_never_overwritten(dataset, tmp_path):
+    Trainer(dataset, TINY, tmp_path).save()
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(ConfigError, match="resume"):
+        Trainer(dataset, TINY, tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_resume_without_a_run_begins_one(dataset, tmp_path):
+    assert Trainer(dataset, TINY, tmp_path / "new", resume=True).step == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"scale": 8}, {"learning_rate": 1e-4}, {"network": NetworkConfig(n1=8, n2=9)}, {"steps": 7}]
+)
+def test_another_configuration_is_not_resumed(dataset, tmp_path, change):
+    Trainer(dataset, TINY, tmp_path).save()
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        Trainer(dataset, dataclasses.replace(TINY, **change), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+def test_a_damaged_state(dataset, tmp_path, share):
+    Trainer(dataset, TINY, tmp_path).save()
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[: int(share * state.stat().st_size)])
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        Trainer(dataset, TINY, tmp_path, resume=True)
+
+
+def test_a_state_of_something_else(dataset, tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        Trainer(dataset, TINY, tmp_path, resume=True)
+
+
+def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
+    init = make_model(tmp_path / "m.safetensors", config=SMALL)
+    trainer = Trainer(dataset, TINY, tmp_path / "run", init=init)
+    theirs = checkpoint.load(init)[0].state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in trainer.network.state_dict().items())
+    other = make_model(tmp_path / "other.safetensors", config=NetworkConfig(n1=8, n2=9))
+    with pytest.raises(ConfigError, match="another network"):
+        Trainer(dataset, TINY, tmp_path / "run2", init=other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 0}, {"crop": 15}, {"scale": 0}, {"scale": 3}, {"crop": 0}, {"crop": -16}, {"batch_size": 0}],
+)
+def test_contradictory_configurations(change):
+    with pytest.raises(ConfigError):
+        dataclasses.replace(TINY, **change)
+
+
+def test_a_crop_larger_than_the_pictures(dataset, tmp_path):
+    trainer = Trainer(dataset, dataclasses.replace(TINY, crop=64), tmp_path)
+    with pytest.raises(ConfigError, match="crop"):
+        trainer.train_step()

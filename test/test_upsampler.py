@@ -1,0 +1,338 @@
+"""The whole way from arrays to an array, with random networks: sizes, holes, bounds, views, mistakes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dkn.errors import CheckpointError, ConfigError, ImageError
+from dkn.networks import NetworkConfig
+from dkn.upsampler import Upsampler, upsample_bicubic
+
+NAN = math.nan
+FORGIVING = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, make_model):
+    folder = tmp_path_factory.mktemp("models")
+    for seed, scale in enumerate((2, 4, 8)):
+        make_model(folder / f"fdkn_x{scale}.safetensors", scale, seed=seed)
+    make_model(folder / "dkn_x8.safetensors", 8, NetworkConfig("dkn", n1=8, n2=8))
+    make_model(folder / "wild.safetensors", wild=30.0)
+    make_model(folder / "direct.safetensors", config=NetworkConfig(residual=False, n1=8, n2=8), wild=5.0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _use_them(models, monkeypatch):
+    monkeypatch.setenv("DKN_MODELS", str(models))
+
+
+@pytest.fixture(scope="module")
+def upsample(models):
+    """One upsampler for many tests, in float32."""
+    return Upsampler(models / "fdkn_x8.safetensors", device="cpu", precision="fp32")
+
+
+def frame(big: tuple[int, int], small: tuple[int, int], seed: int = 0, holes: float = 0.0):
+    rng = np.random.default_rng(seed)
+    depth = rng.uniform(0.5, 8, small).astype(np.float32)
+    depth[rng.random(small) < holes] = NAN
+    return rng.integers(0, 256, (*big, 3)).astype(np.uint8), depth
+
+
+def parents(big: tuple[int, int], small: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the small grid in which the pixel centres of the big one lie."""
+    y, x = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(big, small, strict=True))
+    return y[:, None], x[None]
+
+
+# --- Sizes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("big", "small"),
+    [
+        ((48, 64), (6, 8)),
+        ((64, 80), (30, 40)),  # the ratio of 1280×1024 to 640×480: 2.13 and 2
+        ((50, 37), (7, 9)),
+        ((24, 32), (24, 32)),
+        ((12, 16), (24, 32)),  # colour smaller than depth
+        ((12, 64), (24, 16)),  # smaller in y, larger in x
+        ((1, 1), (1, 1)),
+        ((1, 30), (1, 4)),
+        ((30, 1), (4, 1)),
+        ((9, 9), (1, 1)),
+        ((1, 1), (5, 6)),
+        ((2, 3), (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("model", ["fdkn", "wild"])
+def test_any_ratio(big, small, model):
+    color, depth = frame(big, small)
+    result = Upsampler(model, precision="fp32")(color, depth)
+    assert result.shape == big
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
+
+
+@FORGIVING
+@given(
+    big=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    small=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    seed=st.integers(0, 10**6),
+    holes=st.sampled_from([0.0, 0.3, 0.9]),
+    model=st.sampled_from(["fdkn_x8", "wild", "direct"]),
+)
+def test_bounds_and_holes(models, loaded, big, small, seed, holes, model):
+    """Values near what the input says around a pixel; depth exactly where the input had some."""
+    color, depth = frame(big, small, seed, holes)
+    result = loaded[model](color, depth)
+    filled = loaded[model, "filled"](color, depth)
+    valid = np.isfinite(depth)
+    if not valid.any():
+        assert np.isnan(result).all()
+        assert np.isnan(filled).all()
+        return
+    assert np.isfinite(filled).all()
+    rows, columns = parents(big, small)
+    sure = np.ones(big, bool)  # a centre between two input pixels may fall to either
+    for axis, (n, m) in enumerate(zip(big, small, strict=True)):
+        tie = (2 * np.arange(n) + 1) * m % (2 * n) == 0
+        sure &= ~(tie[:, None] if axis == 0 else tie[None])
+    assert np.array_equal(np.isfinite(result)[sure], valid[rows, columns][sure])
+    known = np.isfinite(result)
+    assert np.array_equal(result[known], filled[known])
+    # Inside the range of the whole input plus a tenth; the local bounds are tested with their function.
+    margin = 0.1 * (depth[valid].max() - depth[valid].min()) + 1e-4
+    assert filled.min() >= max(depth[valid].min() - margin, 0)
+    assert filled.max() <= depth[valid].max() + margin
+
+
+@pytest.fixture(scope="module")
+def loaded(models):
+    made = {}
+    for name in ("fdkn_x8", "wild", "direct"):
+        made[name] = Upsampler(models / f"{name}.safetensors", precision="fp32")
+        made[name, "filled"] = Upsampler(models / f"{name}.safetensors", precision="fp32", fill_holes=True)
+    return made
+
+
+@pytest.mark.parametrize("model", ["fdkn_x8", "wild", "direct", "dkn_x8"])
+def test_values_stay_local(model):
+    """Two rooms far from each other: whatever the network wants, neither gets depth from the other."""
+    color, depth = frame((64, 128), (16, 32))
+    depth[:, :16] = 2 + 0.05 * depth[:, :16]
+    depth[:, 16:] = 7 + 0.05 * depth[:, 16:]
+    result = Upsampler(model, precision="fp32")(color, depth)
+    # Taps reach 7 pixels, bicubic interpolation two pixels of the input (8 here).
+    for side in (slice(None, 64 - 20), slice(64 + 20, None)):
+        low = depth[:, :16] if side.start is None else depth[:, 16:]
+        margin = 0.1 * (low.max() - low.min()) + 1e-5
+        assert result[:, side].min() >= low.min() - margin
+        assert result[:, side].max() <= low.max() + margin
+
+
+@pytest.mark.parametrize("model", ["fdkn_x8", "wild", "direct"])
+def test_no_depth_is_negative(model):
+    color, depth = frame((32, 32), (8, 8))
+    depth[:], depth[4:] = 9.0, 0.05
+    result = Upsampler(model, precision="fp32")(color, depth)
+    assert result.min() > 0
+
+
+def test_a_constant_depth_stays_constant(upsample):
+    color, _ = frame((64, 64), (8, 8))
+    np.testing.assert_allclose(upsample(color, np.full((8, 8), 3.0, np.float32)), 3, rtol=1e-6)
+
+
+# --- Holes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nothing", [NAN, 0.0, -1.0, math.inf, -math.inf])
+@pytest.mark.parametrize("fill", [False, True])
+def test_a_frame_without_depth_stays_without(nothing, fill):
+    result = Upsampler("fdkn", fill_holes=fill)(frame((24, 32), (3, 4))[0], np.full((3, 4), nothing, np.float32))
+    assert result.shape == (24, 32)
+    assert np.isnan(result).all()
+
+
+@pytest.mark.parametrize("fill", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_what_a_hole_contains_has_no_influence(fill, large):
+    color, depth = frame((48, 64), (12, 16), holes=0.3)
+    if large:  # no depth anywhere near most pixels
+        depth[:, 4:] = NAN
+    upsampler = Upsampler("fdkn", precision="fp32", fill_holes=fill)
+    expected = upsampler(color, depth)
+    for content in (0.0, -1e9, math.inf, -math.inf):
+        assert np.array_equal(upsampler(color, np.nan_to_num(depth, nan=content)), expected, equal_nan=True)
+    assert np.isnan(expected).any() != fill
+
+
+def test_holes_are_cut_out_where_the_input_had_them(upsample):
+    color, depth = frame((48, 64), (6, 8))
+    depth[2, 3] = NAN
+    result = upsample(color, depth)
+    assert np.isnan(result[16:24, 24:32]).all()
+    assert np.isnan(result).sum() == 64
+
+
+def test_depth_outside_the_range_is_invalid():
+    color, _ = frame((1, 10), (1, 10))
+    depth = np.array([[0.1, 0.49, 0.5, 0.51, 1.0, 3.99, 4.0, 4.01, 60.0, NAN]], np.float32)
+    result = Upsampler("fdkn", min_depth=0.5, max_depth=4.0)(color, depth)
+    assert np.isfinite(result)[0].tolist() == [False, False, True, True, True, True, True, False, False, False]
+    far = np.where(depth > 4, np.float32(np.nan), depth)
+    assert np.array_equal(Upsampler("fdkn", min_depth=0.5, max_depth=4.0)(color, far), result, equal_nan=True)
+
+
+# --- Arrays -------------------------------------------------------------------------------------------------------
+
+
+def test_colour_in_any_memory_layout(upsample):
+    color, depth = frame((24, 40), (6, 10))
+    expected = upsample(color, depth)
+    mirrored = np.ascontiguousarray(color[..., ::-1])[..., ::-1]
+    wide = np.zeros((24, 50, 4), np.uint8)
+    wide[:, :40, :3] = color
+    read_only = np.frombuffer(color.tobytes(), np.uint8).reshape(color.shape)
+    upside_down = np.ascontiguousarray(color[::-1, ::-1])[::-1, ::-1]
+    for view in (mirrored, wide[:, :40, :3], read_only, upside_down, np.asfortranarray(color)):
+        assert np.array_equal(upsample(view, depth), expected)
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f8", "<f2"])
+def test_depth_in_any_float_type(upsample, kind):
+    color, depth = frame((24, 40), (6, 10), holes=0.2)
+    depth = depth.astype("<f2")
+    assert np.array_equal(upsample(color, depth.astype(kind)), upsample(color, depth), equal_nan=True)
+    view = depth[::-1, ::-1]
+    view.setflags(write=False)
+    flipped = upsample(color, np.ascontiguousarray(view))
+    assert np.array_equal(upsample(color, view), flipped, equal_nan=True)
+
+
+def test_inputs_are_left_alone(upsample):
+    color, depth = frame((24, 40), (6, 10), holes=0.2)
+    before = color.copy(), depth.copy()
+    upsample(color, depth)[:] = 0
+    assert np.array_equal(color, before[0])
+    assert np.array_equal(depth, before[1], equal_nan=True)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_frame_gives_the_same_result(precision):
+    color, depth = frame((40, 56), (5, 7), holes=0.1)
+    upsampler = Upsampler("fdkn", precision=precision)
+    first = upsampler(color, depth)
+    upsampler(*frame((40, 56), (5, 7), seed=9))
+    assert np.array_equal(upsampler(color, depth), first, equal_nan=True)
+    assert np.array_equal(Upsampler("fdkn", precision=precision)(color, depth), first, equal_nan=True)
+
+
+def test_bf16_is_close_to_fp32(make_scene):
+    color, depth = make_scene(48, 64)
+    low = depth[::4, ::4]
+    exact, fast = (Upsampler("fdkn", precision=p)(color, low) for p in ("fp32", "bf16"))
+    assert 0 < np.abs(exact - fast).max() < 0.2
+    assert np.abs(exact - fast).mean() < 0.02
+
+
+COLOR, DEPTH = frame((8, 8), (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("color", "depth"),
+    [
+        (COLOR[..., 0], DEPTH),
+        (COLOR[..., :2], DEPTH),
+        (np.zeros((8, 8, 4), np.uint8), DEPTH),
+        (COLOR.astype(np.uint16), DEPTH),
+        (COLOR.astype(np.float32), DEPTH),
+        (COLOR[:0], DEPTH),
+        (COLOR[:, :0], DEPTH),
+        (COLOR, DEPTH[None]),
+        (COLOR, DEPTH[0]),
+        (COLOR, DEPTH[:0]),
+        (COLOR, DEPTH.astype(np.uint16)),
+        (COLOR, DEPTH.astype(int)),
+        (COLOR, DEPTH.astype(complex)),
+    ],
+)
+def test_other_arrays_are_errors(upsample, color, depth):
+    with pytest.raises(ImageError) as error:
+        upsample(color, depth)
+    assert "\n" not in str(error.value)
+
+
+# --- Models -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("big", "small", "scale"),
+    [((32, 32), (4, 4), 8), ((32, 32), (8, 8), 4), ((32, 32), (16, 16), 2), ((64, 16), (8, 8), 4)],
+)
+def test_a_family_serves_the_scale_at_hand(models, big, small, scale):
+    color, depth = frame(big, small)
+    named = Upsampler(models / f"fdkn_x{scale}.safetensors", precision="fp32")(color, depth)
+    assert np.array_equal(Upsampler("fdkn", precision="fp32")(color, depth), named)
+    others = {2, 4, 8} - {scale}
+    for other in others:
+        assert not np.array_equal(Upsampler(f"fdkn_x{other}", precision="fp32")(color, depth), named)
+
+
+def test_models_are_read_once(models, tmp_path, monkeypatch):
+    upsampler = Upsampler("fdkn")
+    first = upsampler(*frame((16, 16), (2, 2)))
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path))  # nothing there any more
+    assert np.array_equal(upsampler(*frame((16, 16), (2, 2))), first)
+
+
+def test_released_models_see_the_span_of_the_frame(official):
+    """Their networks work on min-max normalised depth, so that metres and millimetres give the same picture."""
+    upsampler = Upsampler(official / "FDKN_8x.pth", precision="fp32", fill_holes=True)
+    color = np.asarray(Image.open(official / "0_rgb.png"))[:96, :128]
+    depth = np.asarray(Image.open(official / "0_lr.png"), np.float32)[4:96:8, 4:128:8] / 255
+    depth = 1 + 3 * (depth - depth.min()) / (depth.max() - depth.min())
+    metres = upsampler(color, depth)
+    np.testing.assert_allclose(upsampler(color, 2 * depth + 1), 2 * metres + 1, atol=2e-3)
+    assert np.abs(metres - upsample_bicubic(depth, (96, 128))).max() > 0.1
+
+
+def test_mistakes_in_options(tmp_path):
+    with pytest.raises(ConfigError, match="tpu"):
+        Upsampler("fdkn", device="tpu")
+    with pytest.raises(ConfigError, match="fp8"):
+        Upsampler("fdkn", precision="fp8")
+    with pytest.raises(ConfigError, match="fp16"):
+        Upsampler("fdkn", device="cpu", precision="fp16")
+    with pytest.raises(CheckpointError):
+        Upsampler("unknown")(COLOR, DEPTH)
+    with pytest.raises(CheckpointError):
+        Upsampler(tmp_path / "none.safetensors").load(8)
+
+
+# --- Without a network --------------------------------------------------------------------------------------------
+
+
+def test_bicubic_equals_pil(make_scene):
+    _, depth = make_scene(30, 40)
+    expected = Image.fromarray(depth).resize((100, 64), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(upsample_bicubic(depth, (64, 100)), np.asarray(expected), rtol=0, atol=5e-5)
+
+
+def test_bicubic_with_holes():
+    _, depth = frame((1, 1), (6, 8))
+    depth[2, 3] = math.inf
+    cut, filled = upsample_bicubic(depth, (48, 64)), upsample_bicubic(depth, (48, 64), fill=True)
+    assert np.isnan(cut[16:24, 24:32]).all()
+    assert np.isnan(cut).sum() == 64
+    assert np.isfinite(filled).all()
+    assert np.isnan(upsample_bicubic(np.full((3, 4), NAN), (6, 8), fill=True)).all()
