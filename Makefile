@@ -30,8 +30,9 @@ demo: venv
 	$(PYTHON) -m dkn_ros.demo $(if $(BAG),--bag '$(BAG)') $(if $(COLOR),--color '$(COLOR)') \
 	    $(if $(DEPTH),--depth '$(DEPTH)') $(if $(SCALE),--scale '$(SCALE)')
 
+# One thread a process: several run at once, and the pictures are small.
 test: lint
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 	@echo "make test: lint, types and tests passed"
 
 lint: venv

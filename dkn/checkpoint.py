@@ -35,6 +35,10 @@ class ModelInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """What is known of its making: data, steps, test_rmse_cm …"""
 
+    def __post_init__(self) -> None:
+        if not self.scale > 0 or (self.depth_range is not None and not self.depth_range > 0):
+            raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
+
 
 def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
     """Write `network` and its `info` to `path` (.safetensors)."""
@@ -79,9 +83,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
     try:
         values = {f.name: json.loads(metadata[f.name]) for f in fields(ModelInfo)}
         network = NetworkConfig(**values.pop("network"))
+        info = ModelInfo(network, **values)
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: unreadable metadata ({error})") from None
-    return state, ModelInfo(network, **values)
+    return state, info
 
 
 def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:

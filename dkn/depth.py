@@ -95,8 +95,12 @@ def to_grid(depth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor
         depth, valid: (N, 1, h, w) as for `fill_holes`.
         size: (H, W).
     """
-    resized = resize_bicubic(fill_holes(depth, valid), size)
-    return resized, F.interpolate(valid.to(depth.dtype), size=size, mode="nearest-exact") > 0.5
+    return resize_bicubic(fill_holes(depth, valid), size), resize_mask(valid, size)
+
+
+def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, 1, h, w) bool → (N, 1, H, W): each pixel is as valid as the one that its centre lies in."""
+    return F.interpolate(valid.float(), size=size, mode="nearest-exact") > 0.5
 
 
 def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:

@@ -62,8 +62,9 @@ class TrainConfig:
             raise ConfigError("training needs a length: steps, minutes, or both")
         if self.scale < 1 or self.crop % self.scale:
             raise ConfigError(f"crop={self.crop} is not a multiple of scale={self.scale}")
-        if min(self.crop, self.batch_size) < 1:
-            raise ConfigError(f"crop={self.crop}, batch_size={self.batch_size}: both are positive")
+        for name in ("crop", "batch_size", "learning_rate", "depth_range"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
 
 
 @dataclass(frozen=True)

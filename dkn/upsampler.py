@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.depth import clamp_to_local_range, fill_holes, to_grid
+from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid
 from dkn.device import DTYPES, channels_last, choose_device, choose_precision
-from dkn.errors import ImageError
+from dkn.errors import ConfigError, ImageError
 from dkn.models import find_model
 from dkn.networks import KernelNetwork
 
@@ -56,6 +56,8 @@ class Upsampler:
         min_depth: float = 0.0,
         max_depth: float = math.inf,
     ):
+        if scale is not None and not scale > 0:
+            raise ConfigError(f"scale={scale}: a positive factor is needed")
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.fill_holes = fill_holes
@@ -114,7 +116,7 @@ class Upsampler:
 
     def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
         filled = fill_holes(low, valid)
-        depth, known = to_grid(filled, valid, size)
+        depth = resize_bicubic(filled, size)
         scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
         _, network, info = self.load(self._scale or scale)
         if info.depth_range is None:
@@ -126,7 +128,7 @@ class Upsampler:
             kernels = network.kernels(guidance.float() / 255, normalised)
         result = network.average(normalised, *kernels) * unit + start
         result = clamp_to_local_range(result, filled, valid, network.config.window // 2)
-        return result if self.fill_holes else result.masked_fill(~known, math.nan)
+        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

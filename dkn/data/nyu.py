@@ -71,7 +71,7 @@ def _open_cache(path: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; nyu_depth_v2_labeled.mat is at {SOURCE}")
     # The cache stands only if it is complete and younger than its source.
-    if not (files[1].is_file() and files[1].stat().st_mtime >= path.stat().st_mtime):
+    if not all(file.is_file() and file.stat().st_mtime >= path.stat().st_mtime for file in files):
         _build_cache(path, *files)
     colors, depths = (np.load(file, mmap_mode="r") for file in files)
     return colors, depths
