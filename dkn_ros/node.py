@@ -74,6 +74,7 @@ class UpsampleNode(Node):
         self._transport_warned = False
         self._previous = self._health.snapshot()
         self._previous_received: dict[str, int] = {}
+        self._previous_repeats: dict[str, int] = {}
 
         self._writer = images.DepthImageWriter()
         self._image_publisher = self.create_publisher(Image, "depth_upsampled/image_rect", QoSProfile(depth=2))
@@ -275,10 +276,11 @@ class UpsampleNode(Node):
         received = {name: source.received for name, source in self._inputs.items()}
         seconds = max(now.time_s - before.time_s, 1e-3)
         rates = {name: (count - self._previous_received.get(name, 0)) / seconds for name, count in received.items()}
-        problems = self._problems(now, rates)
-        self._previous, self._previous_received = now, received
-
         statistics = self._synchronizer.statistics
+        repeats = {stream: reasons["duplicate"] for stream, reasons in statistics.dropped.items()}
+        problems = self._problems(now, rates, repeats)
+        self._previous, self._previous_received, self._previous_repeats = now, received, repeats
+
         pairing = {
             f"dropped {stream} {reason}": count
             for stream, reasons in statistics.dropped.items()
@@ -314,7 +316,7 @@ class UpsampleNode(Node):
         info = self._infos["color"]
         return info.header.frame_id if info is not None else ""
 
-    def _problems(self, now: Snapshot, rates: dict[str, float]) -> list[tuple[int, str]]:
+    def _problems(self, now: Snapshot, rates: dict[str, float], repeats: dict[str, int]) -> list[tuple[int, str]]:
         """What is wrong at this moment, as (level, sentence)."""
         if self._active_since is None:
             return [(OK, "idle: nobody listens" if self._enabled else "disabled by ~/enable")]
@@ -327,6 +329,8 @@ class UpsampleNode(Node):
             elif min(active, now.time_s - source.received_s) > QUIET:
                 count = source.publishers
                 problems.append((WARN, f"nothing received on {source.topic}, which has {count} publisher(s)"))
+            elif repeats[name] - self._previous_repeats.get(name, 0) > 1:
+                problems.append((WARN, f"stamps on {source.topic} repeat: does its driver fill header.stamp?"))
             elif loss := self._transport_loss(name, rates):
                 problems.append((WARN, loss))
         if self._infos["color"] is None and now.published and active > QUIET:

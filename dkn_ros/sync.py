@@ -210,7 +210,7 @@ class PairSynchronizer(Generic[C, D]):
 
     def deadline_ns(self) -> int | None:
         """When the next wait ends, on the caller's clock in nanoseconds; None while no pair waits."""
-        return min((self._wait_end_ns(i, j) for i, j in self._match()), default=None)
+        return min((self._wait_end_ns(i, j) for i, j in self._match()[1]), default=None)
 
     def reset(self, reason: str) -> None:
         """Empties the queues and forgets every stamp seen: for when a stream changes. Counted by `reason`."""
@@ -278,38 +278,56 @@ class PairSynchronizer(Generic[C, D]):
         Once that one is given out, an older message can pair with none that comes after it, for output would
         go back in time. So the older matches are final as well.
         """
-        matches = self._match()
-        while matches and not self._is_final(*matches[-1], now_ns):
-            matches.pop()
-        return matches
+        candidates, matches = self._match()
+        loose = self._loose(candidates, matches)
+        final = [
+            (i, j)
+            for i, j in matches
+            if not any(loose[i, j]) or now_ns >= self._wait_end_ns(i, j) or self._is_crowded(i, j)
+        ]
+        return sorted(match for match in matches if final and match <= max(final))
 
-    def _is_final(self, i: int, j: int, now_ns: int) -> bool:
-        return (
-            not self._nearer_may_come(i, j)
-            or now_ns >= self._wait_end_ns(i, j)
-            or i < self._overflow(self._depth)
-            or j < self._overflow(self._color)
-        )
+    def _is_crowded(self, i: int, j: int) -> bool:
+        return i < self._overflow(self._depth) or j < self._overflow(self._color)
 
-    def _match(self) -> list[_Match]:
-        """Matches the queued messages, nearest first, and returns the matches by age, oldest first."""
-        candidates = [
+    def _loose(self, candidates: list[_Match], matches: list[_Match]) -> dict[_Match, tuple[bool, bool]]:
+        """For each match, whether its depth and whether its colour may yet lose the other to something nearer.
+
+        That may be a message still to come, or a queued pair that is nearer, but lost one of its own messages
+        to a match that may itself come loose.
+        """
+        loose: dict[_Match, tuple[bool, bool]] = {}
+        for i, j in matches:  # nearest first: what can undo a match stands before it
+            nearer = candidates[: candidates.index((i, j))]
+            returning = [c for c in nearer if not _compatible(c, (i, j)) and _may_return(c, nearer, loose)]
+            depth_may_come, color_may_come = self._nearer_may_come(i, j)
+            loose[i, j] = (
+                depth_may_come or any(c[0] != i for c in returning),
+                color_may_come or any(c[1] != j for c in returning),
+            )
+        return loose
+
+    def _match(self) -> tuple[list[_Match], list[_Match]]:
+        """All possible pairs of queued messages, and those of them that match; both nearest first."""
+        differences = sorted(
             (abs(depth.stamp_ns - self._color.queue[j].stamp_ns), i, j)
             for i, depth in enumerate(self._depth.queue)
             for j in self._color.within(depth.stamp_ns, self.slop_ns)
-        ]
+        )
+        candidates = [(i, j) for _, i, j in differences]
         matches: list[_Match] = []
-        for _, i, j in sorted(candidates):
-            # At most 0 where the two share a message or cross in time.
-            if all((i - a) * (j - b) > 0 for a, b in matches):
-                matches.append((i, j))
-        return sorted(matches)
+        for candidate in candidates:
+            if all(_compatible(candidate, match) for match in matches):
+                matches.append(candidate)
+        return candidates, matches
 
-    def _nearer_may_come(self, i: int, j: int) -> bool:
+    def _nearer_may_come(self, i: int, j: int) -> tuple[bool, bool]:
+        """Whether a depth nearer to this colour, and whether a colour nearer to this depth, may still arrive."""
         depth_ns, color_ns = self._depth.queue[i].stamp_ns, self._color.queue[j].stamp_ns
         difference_ns = abs(depth_ns - color_ns)
-        return difference_ns > 0 and (
-            self._color.earliest_ns < depth_ns + difference_ns or self._depth.earliest_ns < color_ns + difference_ns
+        return (
+            difference_ns > 0 and self._depth.earliest_ns < color_ns + difference_ns,
+            difference_ns > 0 and self._color.earliest_ns < depth_ns + difference_ns,
         )
 
     def _wait_end_ns(self, i: int, j: int) -> int:
@@ -340,3 +358,19 @@ class PairSynchronizer(Generic[C, D]):
         if passed_over := start - len(taken):
             self.statistics.dropped[stream.name]["no_partner"] += passed_over
         stream.queue = stream.queue[start:]
+
+
+def _compatible(one: _Match, other: _Match) -> bool:
+    """Whether two matches share no message and do not cross in time."""
+    return (one[0] - other[0]) * (one[1] - other[1]) > 0
+
+
+def _may_return(candidate: _Match, nearer: list[_Match], loose: dict[_Match, tuple[bool, bool]]) -> bool:
+    """Whether each match that this pair lost to (a nearer one, in conflict with it) may come loose from it."""
+    before = nearer[: nearer.index(candidate)]
+    for match, (depth_loose, color_loose) in loose.items():
+        if match in before and not _compatible(match, candidate):
+            shared = match[0] == candidate[0], match[1] == candidate[1]
+            if not (depth_loose if shared[0] else color_loose if shared[1] else depth_loose or color_loose):
+                return False
+    return True

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from dkn.errors import ConfigError
-from dkn_ros.sync import Pair, Statistics
+from dkn_ros.sync import MILLISECOND, Pair, Statistics
+
+_JUMP_NS = 500 * MILLISECOND  # how far a stamp may lie behind its stream's newest, as in PairSynchronizer
 
 
 class MessageFiltersSynchronizer:
@@ -32,6 +34,7 @@ class MessageFiltersSynchronizer:
         self._make_filter = SimpleFilter
         self._make = lambda slop_s: ApproximateTimeSynchronizer(self._filters, queue_size, slop_s)
         self._ready: list[Pair[Any, Any]] = []
+        self._newest_ns: dict[str, int] = {}
         self.slop_ns = slop_ns
 
     @property
@@ -66,6 +69,11 @@ class MessageFiltersSynchronizer:
 
     def _add(self, stream: str, stamp_ns: int, message: Any) -> list[Pair[Any, Any]]:
         self.statistics.received[stream] += 1
+        # The package keeps what has the largest stamps: those of before a jump would keep out all that come after it.
+        if stamp_ns < (newest_ns := self._newest_ns.get(stream, stamp_ns)) - _JUMP_NS:
+            self.reset("clock_jump")
+            newest_ns = stamp_ns
+        self._newest_ns[stream] = max(stamp_ns, newest_ns)
         # The package reads header.stamp; ours may be a frame whose header it must not touch.
         self._filters[stream == "depth"].signalMessage(
             SimpleNamespace(header=message.header, stamp_ns=stamp_ns, message=message)

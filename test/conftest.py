@@ -97,6 +97,22 @@ def make_model() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def make_bicubic_model() -> Callable[[Path, int], Path]:
+    """Writes a model file whose kernel weights are all equal: without their mean, it adds nothing to its input."""
+
+    def make(path: Path, scale: int) -> Path:
+        config = NetworkConfig(n1=8, n2=8)
+        network = build(config)
+        for stream in (network.guidance_stream, network.depth_stream):
+            nn.init.zeros_(stream.heads.weights.weight)
+            nn.init.zeros_(stream.heads.weights.bias)
+        checkpoint.save(path, network, ModelInfo(config, scale, 10.0))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_scene() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """(H, W, 3) uint8 colour and (H, W) float32 metres: a slanted wall and boxes before it, each with its colour."""
 

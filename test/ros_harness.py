@@ -122,11 +122,16 @@ class NodeProcess:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def handles(self, number: int) -> bool:
-        """Whether the process has a handler of its own for a signal by now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+    def wait_for_handlers(self) -> None:
+        """Until the process has a handler of its own for SIGTERM, which is the first thing that it does."""
+        end = time.monotonic() + LIMIT
+        while self.alive:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            assert time.monotonic() < end, f"no handler of SIGTERM:\n{self.output}"
+            time.sleep(0.01)
 
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
@@ -169,6 +174,7 @@ class Bench:
         self._enable = self.ros.create_client(SetBool, f"/{node.namespace}/upsample/enable")
         self._viewer: dict[str, Any] = {}
         self._camera: dict[str, Any] = {}
+        self._image_topics: list[str] = []
         self._last_ns = 0
         self._layout: list[Any] = []
 
@@ -199,6 +205,10 @@ class Bench:
         self.unplug()
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         qos = QoSProfile(depth=100, reliability=policy)
+        self._image_topics = [
+            f"/{self.node.namespace}/{name}"
+            for name in (f"color/image_raw{color_topic}", f"depth/image_raw{depth_topic}")
+        ]
         for name, suffix in (("color", color_topic), ("depth", depth_topic)):
             kind = CompressedImage if suffix else Image
             self._camera[name] = self.ros.create_publisher(kind, f"{name}/image_raw{suffix}", qos)
@@ -263,8 +273,7 @@ class Bench:
 
     def reliabilities(self) -> set[ReliabilityPolicy]:
         """What the node's subscriptions ask for, on the topics of the camera's images."""
-        topics = [self._camera[stream].topic_name for stream in ("color", "depth")]
-        found = [self.ros.get_subscriptions_info_by_topic(topic) for topic in topics]
+        found = [self.ros.get_subscriptions_info_by_topic(topic) for topic in self._image_topics]
         return {info.qos_profile.reliability for infos in found for info in infos} if all(found) else set()
 
     def subscriptions(self) -> list[int]:

@@ -11,14 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from dkn import checkpoint
-from dkn.checkpoint import ModelInfo
-from dkn.networks import NetworkConfig, build
 from dkn_ros import bags
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -33,15 +29,10 @@ def bag(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """With a network whose weights are all alike: after mean subtraction nothing is added to the bicubic input."""
+def environment(tmp_path_factory, make_bicubic_model) -> dict[str, str]:
+    """With a network that adds nothing to its input."""
     folder = tmp_path_factory.mktemp("models")
-    config = NetworkConfig(n1=8, n2=8)
-    network = build(config)
-    for stream in (network.guidance_stream, network.depth_stream):
-        torch.nn.init.zeros_(stream.heads.weights.weight)
-        torch.nn.init.zeros_(stream.heads.weights.bias)
-    checkpoint.save(folder / "fdkn_x4.safetensors", network, ModelInfo(config, 4, 10.0))
+    make_bicubic_model(folder / "fdkn_x4.safetensors", 4)
     return {**os.environ, "DKN_MODELS": str(folder), "ROS_DOMAIN_ID": str(1 + os.getpid() % 100)}
 
 

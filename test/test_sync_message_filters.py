@@ -104,6 +104,17 @@ def test_a_reset_empties_the_queues():
     assert feed(synchronizer, colors=[], depths=[1]) == []
 
 
+def test_a_recording_that_starts_over():
+    """Left over from the first pass: more messages without a partner than fit into the queue."""
+    synchronizer = MessageFiltersSynchronizer(10 * MILLISECOND, 5)
+    times = list(range(0, 3000, 33))
+    lonely = list(range(3000, 3400, 33))
+    for _ in range(3):
+        pairs = feed(synchronizer, colors=times + lonely, depths=[at + 3 for at in times])
+        assert pairs[-80:] == [(at, at + 3) for at in times[-80:]]
+    assert synchronizer.statistics.resets["clock_jump"] >= 2
+
+
 def test_queue_size_is_passed_on():
     synchronizer = MessageFiltersSynchronizer(10 * MILLISECOND, 2)
     assert feed(synchronizer, colors=[0, 1000, 2000], depths=[]) == []
