@@ -43,7 +43,7 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name == "auto":
         if device.type == "cuda":
             return "fp16"
-        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_native_bf16() else "fp32"
+        return "bf16" if _has_native_bf16() else "fp32"
     if name not in DTYPES:
         raise ConfigError(f"precision={name!r}: choose auto, {', '.join(DTYPES)}")
     if name == "fp16" and device.type == "cpu":
