@@ -136,6 +136,7 @@ class Trainer:
         self.dataset, self.config, self.out, self.device = dataset, config, Path(out), choose_device(device)
         torch.manual_seed(config.seed)
         self.network = channels_last(build(config.network), self.device)
+        self._begun_from = ""
         if init is not None:
             self._initialise(init)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -202,6 +203,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "begun_from": self._begun_from,
         }
         temporary = self.out / (STATE + ".partial")
         torch.save(state, temporary)
@@ -209,7 +211,7 @@ class Trainer:
         recipe = dataclasses.asdict(self.config)
         recipe.pop("network")
         facts = {"data": self.dataset.name, "images": len(self.dataset), "loss": "L1", "optimiser": "Adam"}
-        facts |= {"steps": self.step, "recipe": recipe, **training}
+        facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **training}
         info = ModelInfo(self.config.network, self.config.scale, self.config.depth_range, facts)
         checkpoint.save(self.out / MODEL, self.ema, info)
 
@@ -238,10 +240,11 @@ class Trainer:
                 average.copy_(value)
 
     def _initialise(self, init: Path) -> None:
-        source, _ = checkpoint.load(init)
+        source, info = checkpoint.load(init)
         if source.config != self.config.network:
             raise ConfigError(f"{init}: another network than the one to be trained ({source.config})")
         self.network.load_state_dict(source.state_dict())
+        self._begun_from = f"{info.training.get('data')}, {info.scale}x, {info.training.get('steps')} steps"
 
     def _restore(self, path: Path) -> None:
         try:
@@ -258,3 +261,4 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self._begun_from = state.get("begun_from", self._begun_from)

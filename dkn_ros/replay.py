@@ -58,14 +58,15 @@ class Outcome:
     def table(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()) or "none"
         latency = ", ".join(f"{name} {value:.0f}" for name, value in self.latency_ms.items()) or "none"
-        better = 100 * (1 - self.rmse_cm / self.rmse_cm_bicubic) if self.rmse_cm_bicubic > 0 else float("nan")
+        gain = 100 * (1 - self.rmse_cm / self.rmse_cm_bicubic) if self.rmse_cm_bicubic > 0 else float("nan")
+        verdict = "better" if gain > 0 else "worse"
         rows = {
             "pairs sent": f"{self.pairs_in}",
             "pairs upsampled": f"{self.pairs_out}",
             "dropped": dropped,
             "rate": f"{self.rate_hz:.1f} Hz",
             "latency [ms]": latency,
-            "RMSE, output": f"{self.rmse_cm:.2f} cm  ({better:+.0f} % better than bicubic)",
+            "RMSE, output": f"{self.rmse_cm:.2f} cm  ({abs(gain):.0f} % {verdict} than bicubic)",
             "RMSE, bicubic": f"{self.rmse_cm_bicubic:.2f} cm",
             "resets": f"{self.resets}",
         }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from dkn import models
+from dkn import Upsampler, checkpoint, models
+from dkn.data.synthetic import render_sequence
 from dkn.errors import CheckpointError
 from dkn.models import find_model
 
@@ -84,3 +88,27 @@ def test_no_models_anywhere(monkeypatch):
     monkeypatch.delenv("DKN_MODELS", raising=False)
     with pytest.raises(CheckpointError, match="DKN_MODELS"):
         models.models_folder()
+
+
+SHIPPED = sorted((Path(__file__).resolve().parents[1] / "models").glob("*.safetensors"))
+
+
+def test_models_are_shipped():
+    assert {"fdkn_x4", "fdkn_x8"} <= {path.stem for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_model_says_what_it_is_and_sharpens_depth(path):
+    _, info = checkpoint.load(path)
+    assert path.stem.endswith(f"x{info.scale}")
+    assert info.training["data"] and info.training["steps"] > 0 and info.training["test_rmse_cm"] > 0
+    # On a scene that it was not trained on, with low-resolution depth as it was.
+    frame = next(iter(render_sequence(1, (320, 240))))
+    low = torch.nn.functional.interpolate(
+        torch.from_numpy(frame.depth)[None, None], scale_factor=1 / info.scale, mode="bicubic", antialias=True
+    )[0, 0].numpy()
+    height, width = frame.depth.shape
+    bicubic = np.asarray(Image.fromarray(low).resize((width, height), Image.Resampling.BICUBIC))
+    output = Upsampler(path, device="cpu", precision="fp32")(frame.color, low)
+    error = {name: np.sqrt(np.mean((m - frame.depth) ** 2)) for name, m in (("in", bicubic), ("out", output))}
+    assert error["out"] < 0.9 * error["in"]
