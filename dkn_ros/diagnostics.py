@@ -25,11 +25,12 @@ class Health:
         self._last_error = ""
         self._last_error_s = -1e9
 
-    def publish(self, from_stamp_ms: float, from_arrival_ms: float) -> None:
-        """One frame went out, so long after its stamp and after the arrival of its later message."""
+    def publish(self, from_stamp_ms: float | None, from_arrival_ms: float) -> None:
+        """One frame went out, so long after its stamp (None: unknown) and after the arrival of its later message."""
         with self._lock:
             self._published += 1
-            self._from_stamp.append(from_stamp_ms)
+            if from_stamp_ms is not None:
+                self._from_stamp.append(from_stamp_ms)
             self._from_arrival.append(from_arrival_ms)
 
     def drop(self, reason: str, error: str = "") -> None:

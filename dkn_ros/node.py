@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -86,10 +87,12 @@ class UpsampleNode(Node):
         self._synchronizer = self._make_synchronizer(self.parameters)
         self._inputs = self._make_inputs(self.parameters)
         self._worker: Worker[Pair[Frame, Frame]] = Worker(self._process, self._on_worker_error, "upsampling")
-        self._wait_timer = self.create_timer(self.parameters.max_wait, self._poll)
+        # Housekeeping goes on when simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._wait_timer = self.create_timer(self.parameters.max_wait, self._poll, clock=steady)
         self._wait_timer.cancel()
-        self.create_timer(LISTENER_PERIOD, self._follow_listeners)
-        self.create_timer(self.parameters.diagnostics_period, self._publish_diagnostics)
+        self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
+        self.create_timer(self.parameters.diagnostics_period, self._publish_diagnostics, clock=steady)
         self.get_logger().info(
             f"{self.parameters.mode} on {self._upsampler.device}, {self._upsampler.precision}; "
             f"colour {self._inputs['color'].topic}, depth {self._inputs['depth'].topic} "
@@ -209,7 +212,9 @@ class UpsampleNode(Node):
         if info is not None:
             height, width = result.shape
             self._info_publisher.publish(scaled_camera_info(info, width, height, frame_id, stamp))
-        from_stamp = (self.get_clock().now() - Time.from_msg(stamp, self.get_clock().clock_type)).nanoseconds / 1e6
+        now = self.get_clock().now()
+        running = now.nanoseconds > 0  # simulated time stands at zero until somebody publishes /clock
+        from_stamp = (now - Time.from_msg(stamp, now.clock_type)).nanoseconds / 1e6 if running else None
         arrived = max(pair.color.arrived_s, pair.depth.arrived_s)
         self._health.publish(from_stamp, 1e3 * (time.monotonic() - arrived))
 

@@ -929,6 +929,24 @@ def test_arguments_that_make_no_sense(start, arguments):
     assert len(own) == 1
 
 
+def test_it_works_while_simulated_time_stands_still(tmp_path, models):
+    """As with a recording that is played without --clock: nothing in the node may wait for /clock."""
+    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, use_sim_time=True, diagnostics_period=0.2)
+    bench = Bench(node)
+    try:
+        bench.listen()
+        bench.camera()
+        bench.warm_up(image(RGB, "rgb8"), image(MILLIMETRES, "16UC1"))
+        stamp = bench.now()
+        bench.send("color", image(RGB, "rgb8"), stamp - 15 * MILLISECOND)  # not exact: it has to wait
+        bench.send("depth", image(MILLIMETRES, "16UC1"), stamp)
+        bench.output(stamp)
+        assert node.end() == 0, node.output
+    finally:
+        node.process.kill()
+        bench.close()
+
+
 def test_message_filters_instead_of_our_own(tmp_path, models):
     shutil.copy(fake_message_filters.__file__, tmp_path / "message_filters.py")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
