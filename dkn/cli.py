@@ -17,7 +17,7 @@ from dkn.data.nyu import NYU
 from dkn.degradation import DEGRADATIONS
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import DataError, DknError
-from dkn.evaluation import Method, bicubic, evaluate, model_method, write_json
+from dkn.evaluation import Method, bicubic, evaluate, model_method
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig, Trainer
@@ -177,7 +177,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     result = evaluate(NYU(options.data, "test"), methods, options.scale, options.degradation, options.limit)
     print(result.table())
     if options.json:
-        write_json(options.json, result)
+        report.write_json(options.json, result.to_json())
 
 
 def _read_image(path: Path, flags: int) -> np.ndarray:

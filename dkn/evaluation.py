@@ -6,7 +6,6 @@ image, without a border, is averaged over the images.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -109,8 +108,3 @@ def rmse(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
     difference = (result.astype(np.float64) - truth)[inner]
     known = np.isfinite(difference)
     return math.sqrt(float(np.mean(difference[known] ** 2))) if known.any() else math.nan
-
-
-def write_json(path: Path, evaluation: Evaluation) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")

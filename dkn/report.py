@@ -1,6 +1,11 @@
-"""Pictures of results: depth in false colour, panels side by side."""
+"""Results for people and programs: depth in false colour, panels side by side, JSON."""
 
 from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,3 +54,17 @@ def figure(panels: dict[str, np.ndarray]) -> np.ndarray:
     gap = np.full((columns[0].shape[0], 6, 3), 255, np.uint8)
     spaced = [part for column in columns for part in (column, gap)][:-1]
     return np.concatenate(spaced, axis=1)
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write `data` as JSON, making the folder; a number that is none (NaN) becomes null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_without_nan(data), indent=2, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

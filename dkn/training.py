@@ -13,6 +13,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -67,8 +68,7 @@ class TrainConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Tensors (N, C, H, W) float32: guidance in 0..1; depths in units of the depth range; known is bool."""
 
     guidance: Tensor
@@ -179,7 +179,7 @@ class Trainer:
     def train_step(self) -> float:
         """One step; returns the mean absolute error in units of the depth range."""
         batch = draw_batch(self.dataset, self.config, self.step)
-        guidance, depth, target, known = (t.to(self.device) for t in dataclasses.astuple(batch))
+        guidance, depth, target, known = (t.to(self.device) for t in batch)
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
     print(outcome.table())
-    replay.write_json(options.out / "demo.json", outcome)
+    report.write_json(options.out / "demo.json", outcome.to_json())
     if outcome.example is not None:
         picture = options.out / "demo.png"
         cv2.imwrite(str(picture), demo_picture(outcome.example)[..., ::-1])

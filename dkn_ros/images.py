@@ -82,6 +82,12 @@ _JPEG_SIGNATURE = b"\xff\xd8\xff"
 # ---------------------------------------------------------------------------------------------- raw images
 
 
+def stamp_ns(msg: Any) -> int:
+    """The stamp of any message with a header, in nanoseconds."""
+    stamp = msg.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
 def color_from_image(msg: Any) -> UInt8Array:
     """The colours of a sensor_msgs/Image as (H, W, 3) uint8 RGB.
 

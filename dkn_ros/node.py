@@ -152,7 +152,7 @@ class UpsampleNode(Node):
             self.get_logger().error(f"{stream} message dropped: {error}", throttle_duration_sec=THROTTLE)
             return
         add = self._synchronizer.add_color if stream == "color" else self._synchronizer.add_depth
-        self._hand_over(add(_stamp_ns(message.header.stamp), frame, _nanoseconds(now)))
+        self._hand_over(add(images.stamp_ns(message), frame, _nanoseconds(now)))
 
     def _frame(self, stream: str, message: Any, now: float) -> Frame:
         """A message as a frame. Raw ones are checked and viewed here, so that a bad one never takes a good
@@ -367,10 +367,6 @@ class UpsampleNode(Node):
             self._transport_warned = True
             self.get_logger().warning(text)
         return text
-
-
-def _stamp_ns(stamp: Any) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _nanoseconds(seconds: float) -> int:

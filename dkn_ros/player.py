@@ -30,6 +30,7 @@ from dkn.degradation import degrade
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import ConfigError, DataError, DknError
 from dkn_ros import bags, images
+from dkn_ros.images import stamp_ns
 from dkn_ros.share import fast_dds_environment
 from dkn_ros.sync import PairSynchronizer
 
@@ -332,11 +333,6 @@ class _Player:
             if time.monotonic() - last > QUIET and self.answers.health_s > last + 1.0:
                 return
             time.sleep(0.1)
-
-
-def stamp_ns(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def depth_of(message: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ beside bicubic interpolation of the same input.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from dkn import report
 from dkn.degradation import DEGRADATIONS
 from dkn.errors import DataError, DknError
 from dkn.evaluation import rmse
 from dkn.upsampler import upsample_bicubic
 from dkn_ros import bags
 from dkn_ros.diagnostics import percentiles
-from dkn_ros.player import Answers, Playback, color_of, depth_of, play, stamp_ns
+from dkn_ros.images import stamp_ns
+from dkn_ros.player import Answers, Playback, color_of, depth_of, play
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(outcome.table())
     if options.json:
-        write_json(options.json, outcome)
+        report.write_json(options.json, outcome.to_json())
     return 0
-
-
-def write_json(path: Path, outcome: Outcome) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(outcome.to_json(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

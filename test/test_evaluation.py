@@ -15,7 +15,8 @@ from dkn.baselines import BASELINES
 from dkn.data.nyu import NYU
 from dkn.data.sample import Sample
 from dkn.errors import ConfigError
-from dkn.evaluation import bicubic, evaluate, model_method, rmse, write_json
+from dkn.evaluation import bicubic, evaluate, model_method, rmse
+from dkn.report import write_json
 
 NAN = math.nan
 
@@ -131,7 +132,7 @@ def test_every_method_gets_the_same_input_and_counts_in_the_sets_unit():
 def test_json(tmp_path, make_scene):
     data = Samples([Sample(*make_scene(32, 40), "one")])
     result = evaluate(data, {"bicubic": bicubic, **BASELINES}, 4)
-    write_json(tmp_path / "new" / "o.json", result)
+    write_json(tmp_path / "new" / "o.json", result.to_json())
     table = json.loads((tmp_path / "new" / "o.json").read_text())
     assert list(table) == ["dataset", "scale", "degradation", "unit", "count", "results"]
     assert (table["dataset"], table["scale"], table["degradation"]) == ("made-up", 4, "bicubic")

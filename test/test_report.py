@@ -1,10 +1,13 @@
-"""Pictures of results."""
+"""Results as pictures and as JSON."""
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 
-from dkn.report import colorize, colorize_error, depth_span, figure
+from dkn.report import colorize, colorize_error, depth_span, figure, write_json
 
 NAN = np.nan
 
@@ -58,3 +61,8 @@ def test_panels_side_by_side():
     assert (small[:10, :45] == small[0, 0]).all()
     assert (small[:10, 45:] == 0).all()
     assert (small[10:, 45:] == panels[:, 180 + 2 * gap :][0, 0]).all()  # 2 m has one colour in all panels
+
+
+def test_a_number_that_is_none_becomes_null(tmp_path):
+    write_json(tmp_path / "new" / "o.json", {"a": math.nan, "b": [1.5, math.inf], "c": {"d": "text"}})
+    assert json.loads((tmp_path / "new" / "o.json").read_text()) == {"a": None, "b": [1.5, None], "c": {"d": "text"}}
