@@ -13,21 +13,29 @@ FAMILIES = ("fdkn", "dkn", "fdkn_sensor", "dkn_sensor")
 """Short names that pick the file whose scale is nearest to the one at hand."""
 
 
-def models_folder() -> Path:
-    """Folder of the models that come with the project; the environment variable DKN_MODELS overrides it.
+def share_folder() -> Path:
+    """The folder that holds `models/`, `config/` and `launch/`: a source tree, or share/dkn_ros of an installation.
 
     Raises:
         CheckpointError: it is not where any way of installing puts it.
     """
-    if chosen := os.environ.get("DKN_MODELS"):
-        return Path(chosen)
     package = Path(__file__).resolve().parent
     if (package.parent / "package.xml").is_file():  # a source tree, or an installation that points back to it
-        return package.parent / "models"
+        return package.parent
     for parent in package.parents:
-        if (folder := parent / "share" / "dkn_ros" / "models").is_dir():
+        if (folder := parent / "share" / "dkn_ros").is_dir():
             return folder
     raise CheckpointError("no models folder beside the installed package; set DKN_MODELS to one")
+
+
+def models_folder() -> Path:
+    """Folder of the models that come with the project; the environment variable DKN_MODELS overrides it.
+
+    Raises:
+        CheckpointError: as `share_folder`.
+    """
+    chosen = os.environ.get("DKN_MODELS")
+    return Path(chosen) if chosen else share_folder() / "models"
 
 
 def find_model(name: str | Path, scale: float) -> Path:

@@ -128,15 +128,16 @@ class UpsampleNode(Node):
         def make(topic: str, message_type: type, callback: Callable[[Any], None]) -> Input:
             return Input(self, topic, message_type, callback, p.reliability, self.get_logger().error)
 
-        # image_transport's convention: <base topic>/<transport>, also after the base topic has been remapped.
-        suffix = {"raw": ""}
-        color = self.resolve_topic_name("color/image_raw") + suffix.get(p.color_transport, "/" + p.color_transport)
-        depth = self.resolve_topic_name("depth/image_raw") + suffix.get(p.depth_transport, "/" + p.depth_transport)
-        color_type = Image if p.color_transport == "raw" else CompressedImage
-        depth_type = Image if p.depth_transport == "raw" else CompressedImage
+        def make_image(stream: str, transport: str) -> Input:
+            # image_transport's convention: <base topic>/<transport>, also after the base topic has been remapped.
+            topic, callback = self.resolve_topic_name(f"{stream}/image_raw"), partial(self._receive, stream)
+            if transport == "raw":
+                return make(topic, Image, callback)
+            return make(f"{topic}/{transport}", CompressedImage, callback)
+
         return {
-            "color": make(color, color_type, partial(self._receive, "color")),
-            "depth": make(depth, depth_type, partial(self._receive, "depth")),
+            "color": make_image("color", p.color_transport),
+            "depth": make_image("depth", p.depth_transport),
             "color_info": make("color/camera_info", CameraInfo, partial(self._receive_info, "color")),
             "depth_info": make("depth/camera_info", CameraInfo, partial(self._receive_info, "depth")),
         }
@@ -148,8 +149,7 @@ class UpsampleNode(Node):
         try:
             frame = self._frame(stream, message, now)
         except ImageError as error:
-            self._health.drop(f"bad_{stream}", f"bad {stream} message: {error}")
-            self.get_logger().error(f"{stream} message dropped: {error}", throttle_duration_sec=THROTTLE)
+            self._refuse(stream, error)
             return
         add = self._synchronizer.add_color if stream == "color" else self._synchronizer.add_depth
         self._hand_over(add(images.stamp_ns(message), frame, _nanoseconds(now)))
@@ -222,9 +222,13 @@ class UpsampleNode(Node):
         try:
             return frame.pixels()
         except ImageError as error:
-            self._health.drop(f"bad_{stream}", f"bad {stream} message: {error}")
-            self.get_logger().error(f"{stream} message dropped: {error}", throttle_duration_sec=THROTTLE)
+            self._refuse(stream, error)
             return None
+
+    def _refuse(self, stream: str, error: ImageError) -> None:
+        """Count a message that cannot be used, and say why. On either thread."""
+        self._health.drop(f"bad_{stream}", f"bad {stream} message: {error}")
+        self.get_logger().error(f"{stream} message dropped: {error}", throttle_duration_sec=THROTTLE)
 
     def _check_registration(self, pair: Pair[Frame, Frame], color_info: Any) -> None:
         frames = pair.color.header.frame_id, pair.depth.header.frame_id

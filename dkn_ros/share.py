@@ -1,25 +1,15 @@
-"""Where the files lie that come with the package, and how Fast DDS is told of its profile."""
+"""How Fast DDS is told of the profile that comes with the package."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from dkn.models import share_folder
 
 # Fast DDS 2 knows only the old name, Fast DDS 3 warns of it.
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 FASTDDS_2 = ("humble", "iron", "jazzy")
-
-
-def share_folder() -> Path:
-    """The folder that holds `config/` and `launch/`: the source tree, or share/dkn_ros of an installation."""
-    package = Path(__file__).resolve().parent
-    if (package.parent / "package.xml").is_file():
-        return package.parent
-    for parent in package.parents:
-        if (folder := parent / "share" / "dkn_ros").is_dir():
-            return folder
-    raise FileNotFoundError(f"no share/dkn_ros in any folder above {package}")
 
 
 def fast_dds_environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ M = TypeVar("M")
 _Match: TypeAlias = tuple[int, int]  # indices into the depth and the colour queue
 
 MILLISECOND = 1_000_000
+JUMP_NS = 500 * MILLISECOND  # a stamp further than this behind its stream's newest is a backward clock jump
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Statistics:
         """Messages of both streams that were dropped as late."""
         return sum(reasons["late"] for reasons in self.dropped.values())
 
-    def _count_match(self, difference_ns: int) -> None:
+    def count_match(self, difference_ns: int) -> None:
+        """One more pair, its stamps so far apart."""
         self.matched += 1
         self.last_difference_ns = difference_ns
         self.max_difference_ns = max(self.max_difference_ns, difference_ns)
@@ -180,7 +182,7 @@ class PairSynchronizer(Generic[C, D]):
         slop_ns: int,
         queue_size: int = 10,
         max_wait_ns: int = 20 * MILLISECOND,
-        jump_ns: int = 500 * MILLISECOND,
+        jump_ns: int = JUMP_NS,
     ) -> None:
         self.slop_ns = slop_ns
         self.queue_size = queue_size
@@ -297,9 +299,10 @@ class PairSynchronizer(Generic[C, D]):
         to a match that may itself come loose.
         """
         loose: dict[_Match, tuple[bool, bool]] = {}
+        rank = {candidate: k for k, candidate in enumerate(candidates)}
         for i, j in matches:  # nearest first: what can undo a match stands before it
-            nearer = candidates[: candidates.index((i, j))]
-            returning = [c for c in nearer if not _compatible(c, (i, j)) and _may_return(c, nearer, loose)]
+            nearer = candidates[: rank[i, j]]
+            returning = [c for c in nearer if not _compatible(c, (i, j)) and _may_return(c, rank, loose)]
             depth_may_come, color_may_come = self._nearer_may_come(i, j)
             loose[i, j] = (
                 depth_may_come or any(c[0] != i for c in returning),
@@ -347,7 +350,7 @@ class PairSynchronizer(Generic[C, D]):
             for color, depth in zip(colors, depths, strict=True)
         ]
         for pair in pairs:
-            self.statistics._count_match(abs(pair.difference_ns))
+            self.statistics.count_match(abs(pair.difference_ns))
         return pairs
 
     def _consume(self, stream: _Stream[M], taken: list[_Queued[M]]) -> None:
@@ -365,11 +368,10 @@ def _compatible(one: _Match, other: _Match) -> bool:
     return (one[0] - other[0]) * (one[1] - other[1]) > 0
 
 
-def _may_return(candidate: _Match, nearer: list[_Match], loose: dict[_Match, tuple[bool, bool]]) -> bool:
+def _may_return(candidate: _Match, rank: dict[_Match, int], loose: dict[_Match, tuple[bool, bool]]) -> bool:
     """Whether each match that this pair lost to (a nearer one, in conflict with it) may come loose from it."""
-    before = nearer[: nearer.index(candidate)]
     for match, (depth_loose, color_loose) in loose.items():
-        if match in before and not _compatible(match, candidate):
+        if rank[match] < rank[candidate] and not _compatible(match, candidate):
             shared = match[0] == candidate[0], match[1] == candidate[1]
             if not (depth_loose if shared[0] else color_loose if shared[1] else depth_loose or color_loose):
                 return False

@@ -9,9 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dkn.errors import ConfigError
-from dkn_ros.sync import MILLISECOND, Pair, Statistics
-
-_JUMP_NS = 500 * MILLISECOND  # how far a stamp may lie behind its stream's newest, as in PairSynchronizer
+from dkn_ros.sync import JUMP_NS, Pair, Statistics
 
 
 class MessageFiltersSynchronizer:
@@ -70,7 +68,7 @@ class MessageFiltersSynchronizer:
     def _add(self, stream: str, stamp_ns: int, message: Any) -> list[Pair[Any, Any]]:
         self.statistics.received[stream] += 1
         # The package keeps what has the largest stamps: those of before a jump would keep out all that come after it.
-        if stamp_ns < (newest_ns := self._newest_ns.get(stream, stamp_ns)) - _JUMP_NS:
+        if stamp_ns < (newest_ns := self._newest_ns.get(stream, stamp_ns)) - JUMP_NS:
             self.reset("clock_jump")
             newest_ns = stamp_ns
         self._newest_ns[stream] = max(stamp_ns, newest_ns)
@@ -82,9 +80,5 @@ class MessageFiltersSynchronizer:
 
     def _on_pair(self, color: Any, depth: Any) -> None:
         pair = Pair(color.message, depth.message, color.stamp_ns, depth.stamp_ns)
-        difference = abs(pair.difference_ns)
-        s = self.statistics
-        s.matched += 1
-        s.last_difference_ns, s.max_difference_ns = difference, max(s.max_difference_ns, difference)
-        s.total_difference_ns += difference
+        self.statistics.count_match(abs(pair.difference_ns))
         self._ready.append(pair)

@@ -12,8 +12,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dkn.models import share_folder
 from dkn_ros.cameras import CAMERAS, remappings
-from dkn_ros.share import fast_dds_environment, share_folder
+from dkn_ros.share import fast_dds_environment
 
 CONFIG = share_folder() / "config"
 # name, default, description, choices

@@ -110,7 +110,7 @@ def test_safetensors_of_other_projects(tmp_path):
 
 def rewrite(path: Path, metadata: dict[str, str] | None = None, drop: str = "", add: str = "") -> Path:
     with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != drop}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != drop}  # noqa: SIM118 (no iterator)
         new = {**file.metadata(), **(metadata or {})}
     if add:
         tensors[add] = torch.zeros(2)

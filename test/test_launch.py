@@ -104,8 +104,8 @@ def launch_file(clean_environment: None) -> Any:
     pytest.importorskip("launch.actions", reason="ROS 2's launch is not installed")
     pytest.importorskip("launch_ros.actions", reason="ROS 2's launch_ros is not installed")
     spec = importlib.util.spec_from_file_location("upsample_launch", ROOT / "launch" / "upsample.launch.py")
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 

@@ -62,13 +62,7 @@ def models(tmp_path_factory, make_model, make_bicubic_model) -> Path:
 
 @pytest.fixture(scope="module")
 def raw_node(tmp_path_factory, models) -> Iterator[Bench]:
-    yield from _bench(
-        tmp_path_factory.mktemp("node"),
-        models,
-        device="cpu",
-        precision="fp32",
-        diagnostics_period=0.2,
-    )
+    yield from _bench(tmp_path_factory.mktemp("node"), models)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +70,6 @@ def compressed_node(tmp_path_factory, models) -> Iterator[Bench]:
     yield from _bench(
         tmp_path_factory.mktemp("node"),
         models,
-        device="cpu",
-        precision="fp32",
-        diagnostics_period=0.2,
         color_transport="compressed",
         depth_transport="compressedDepth",
         output_encoding="32FC1",
@@ -87,7 +78,8 @@ def compressed_node(tmp_path_factory, models) -> Iterator[Bench]:
 
 
 def _bench(folder: Path, models: Path, **parameters: Any) -> Iterator[Bench]:
-    node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **parameters)
+    common = {"device": "cpu", "precision": "fp32", "diagnostics_period": 0.2}
+    node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **common, **parameters)
     bench = Bench(node)
     try:
         yield bench

@@ -115,14 +115,14 @@ def test_library_imports_no_ros() -> None:
 def test_setup_and_package_xml_agree(setup_arguments: dict[str, Any]) -> None:
     for field in ("name", "version", "license", "maintainer"):
         assert setup_arguments[field] == PACKAGE.findtext(field)
-    assert setup_arguments["maintainer_email"] == PACKAGE.find("maintainer").get("email")  # type: ignore[union-attr]
+    assert setup_arguments["maintainer_email"] == PACKAGE.find("maintainer").get("email")
 
 
 def test_setup_and_requirements_agree(setup_arguments: dict[str, Any]) -> None:
     required = requirements("requirements.txt", "requirements-ros.txt")
     extras = [line for lines in setup_arguments["extras_require"].values() for line in lines]
     for line in setup_arguments["install_requires"] + extras:
-        name, condition = re.match(r"([\w-]+)(.*)", line).groups()  # type: ignore[union-attr]
+        name, condition = re.match(r"([\w-]+)(.*)", line).groups()
         assert required[name] == condition
     # Their .pth re-executes Python, and an OpenCV from pip hides the one that a sourced ROS 2 was linked against.
     assert not [line for line in setup_arguments["install_requires"] if line.startswith(("ros-", "opencv"))]
