@@ -38,7 +38,10 @@ setup(
     ],
     # Any build of OpenCV will do, and a sourced ROS 2 brings its own, linked into its cv_bridge. A second one from pip
     # would hide that, and may pull in a NumPy that cv_bridge was not built for.
-    extras_require={"opencv": ["opencv-contrib-python-headless>=4.5", "rosbags-image>=0.10"]},
+    extras_require={
+        "opencv": ["opencv-contrib-python-headless>=4.5", "rosbags-image>=0.10"],
+        "fast": ["numba>=0.59", "onnx>=1.14", "onnxruntime>=1.16", "openvino>=2024.4"],
+    },
     entry_points={
         "console_scripts": [
             "upsample = dkn_ros.__main__:main",

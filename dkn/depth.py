@@ -115,8 +115,12 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     size = result.shape[2:]
     # Two input pixels for the bicubic kernel, and those that the taps can reach.
     radius = [2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True)]
-    high = _local_max(depth, valid, radius)
-    low = -_local_max(-depth, valid, radius)
+    both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
+    extremes = _local_max(torch.where(valid, both, -math.inf), radius)
+    unknown = extremes == -math.inf
+    if unknown.is_cuda or bool(unknown.any()):  # asking would make a GPU wait
+        extremes = torch.where(unknown, _local_max(both, radius), extremes)
+    high, low = extremes[:, :1], -extremes[:, 1:]
     margin = OVERSHOOT * (high - low)
     # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays positive.
     bounds = torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
@@ -124,15 +128,16 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     return result.clamp(low, high)
 
 
-def _local_max(depth: Tensor, valid: Tensor, radius: list[int]) -> Tensor:
-    """Largest valid depth within `radius` (rows, columns); where there is none, the largest filled one."""
-
-    def pool(x: Tensor) -> Tensor:
-        for axis, r in enumerate(radius):
-            kernel, padding = [1, 1], [0, 0]
-            kernel[axis], padding[axis] = 2 * r + 1, r
-            x = F.max_pool2d(F.pad(x, (padding[1],) * 2 + (padding[0],) * 2, value=-math.inf), kernel, stride=1)
-        return x
-
-    of_valid = pool(torch.where(valid, depth, -math.inf))
-    return torch.where(of_valid > -math.inf, of_valid, pool(depth))
+def _local_max(x: Tensor, radius: list[int]) -> Tensor:
+    """Largest value within `radius` (rows, columns) of each pixel of x (N, C, h, w)."""
+    for axis, r in zip((2, 3), radius, strict=True):
+        padding = (r, r, 0, 0) if axis == 3 else (0, 0, r, r)
+        x = F.pad(x, padding, value=-math.inf)
+        # The maximum over 2n pixels is that of two over n: a wide window takes few passes over the image.
+        window, reached = 2 * r + 1, 1
+        while reached < window:
+            step = min(reached, window - reached)
+            length = x.shape[axis] - step
+            x = torch.maximum(x.narrow(axis, 0, length), x.narrow(axis, step, length))
+            reached += step
+    return x

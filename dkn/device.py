@@ -34,24 +34,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "auto" and available else "cpu" if name == "auto" else name)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """auto, fp32, bf16 or fp16 → one that the device is fast in.
-
-    Raises:
-        ConfigError: an unknown name, or fp16 on a CPU.
-    """
-    if name == "auto":
-        if device.type == "cuda":
-            return "fp16"
-        return "bf16" if _has_native_bf16() else "fp32"
-    if name not in DTYPES:
-        raise ConfigError(f"precision={name!r}: choose auto, {', '.join(DTYPES)}")
-    if name == "fp16" and device.type == "cpu":
-        raise ConfigError("precision='fp16' needs a CUDA device; use bf16 or fp32 on the CPU")
-    return name
-
-
-def _has_native_bf16() -> bool:
+def has_native_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, cast, get_args, get_type_hints
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.sampling import regular_taps, weighted_average
+from dkn.kernels import weighted_average
+from dkn.sampling import regular_taps
 
 STRIDE = 4  # of both networks: two DownConv layers (DKN), resampling by 4 (FDKN)
 
@@ -69,6 +70,11 @@ class NetworkConfig:
             raise ConfigError(f"n1={self.n1}, n2={self.n2}: channel counts are positive")
 
     @property
+    def phases(self) -> int:
+        """Output pixels, along each axis, that one pixel of the features stands for."""
+        return STRIDE if self.architecture == "fdkn" else 1
+
+    @property
     def guidance_channels(self) -> int:
         return {"rgb": 3, "grey": 1, "none": 0}[self.guidance]
 
@@ -103,9 +109,9 @@ class KernelNetwork(nn.Module):
         self.config = config
         taps = config.kernel_size**2
         self.register_buffer("taps", config.taps(), persistent=False)
-        stream = {"fdkn": _FDKNStream, "dkn": _DKNStream}[config.architecture]
+        stream = {"fdkn": FDKNStream, "dkn": DKNStream}[config.architecture]
 
-        def make(name: str, channels: int) -> nn.Module | None:
+        def make(name: str, channels: int) -> Stream | None:
             weights, offsets = (
                 config.gives(name, config.weights_from),
                 config.gives(name, config.offsets_from),
@@ -144,16 +150,19 @@ class KernelNetwork(nn.Module):
         average = weighted_average(depth, weights, offsets, self.taps, self.config.window)
         return depth + average if self.config.residual else average
 
-    def _inputs(self, guidance: Tensor | None, depth: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    def streams(self) -> dict[str, Stream]:
+        """The streams there are, by the image that each sees: rgb or grey, then depth."""
+        streams = {self.config.guidance: self.guidance_stream, "depth": self.depth_stream}
+        return {image: stream for image, stream in streams.items() if stream is not None}
+
+    def _inputs(self, guidance: Tensor | None, depth: Tensor) -> list[tuple[Stream, Tensor]]:
         """The streams there are, each with its image."""
-        inputs = []
+        images = {"depth": depth}
         if self.guidance_stream is not None:
             if guidance is None:
                 raise ConfigError("this network needs a guidance image")
-            inputs.append((self.guidance_stream, _grey(guidance) if self.config.guidance == "grey" else guidance))
-        if self.depth_stream is not None:
-            inputs.append((self.depth_stream, depth))
-        return inputs
+            images[self.config.guidance] = _grey(guidance) if self.config.guidance == "grey" else guidance
+        return [(stream, images[image]) for image, stream in self.streams().items()]
 
     def _combine(self, heads: list[tuple[Tensor | None, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
         """Streams' heads → kernels: sigmoid, product, then mean subtraction or L1 normalisation (Fig. 2)."""
@@ -189,7 +198,9 @@ class DKN(KernelNetwork):
         height, width = depth.shape[2:]
         for y in range(min(STRIDE, height)):
             for x in range(min(STRIDE, width)):
-                heads = [stream.strided(image, x, y) for stream, image in self._inputs(guidance, depth)]  # type: ignore[operator]
+                heads = [
+                    cast(DKNStream, stream).strided(image, x, y) for stream, image in self._inputs(guidance, depth)
+                ]
                 w, o = self._combine(heads)
                 if weights is None:
                     weights = w.new_empty(len(w), w.shape[1], height, width)
@@ -220,7 +231,20 @@ class _Heads(nn.Module):
         return weights, offsets
 
 
-class _FDKNStream(nn.Module):
+class Stream(nn.Module):
+    """Features of one image, then the heads that read kernels from them."""
+
+    IMAGE_PADDING = (0, 0)
+    """Zeros before and after the image, of rows and of columns, beside what the convolutions pad."""
+
+    heads: _Heads
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        """The convolutions of the features in order, each with its BN; a ReLU follows each."""
+        raise NotImplementedError
+
+
+class FDKNStream(Stream):
     """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
 
     def __init__(self, channels: int, n1: int, n2: int, weights: int, offsets: int):
@@ -236,6 +260,13 @@ class _FDKNStream(nn.Module):
         self.features = nn.Sequential(*layers)
         self.heads = _Heads(n2, weights * phases, offsets * phases)
 
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        return [
+            (module, following if isinstance(following, nn.BatchNorm2d) else None)
+            for module, following in pairwise(self.features)
+            if isinstance(module, nn.Conv2d)
+        ]
+
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
         image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
@@ -244,10 +275,10 @@ class _FDKNStream(nn.Module):
         return _crop(weights, height, width), _crop(offsets, height, width)
 
 
-class _DKNStream(nn.Module):
+class DKNStream(Stream):
     """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
 
-    PADDING = (25, 24, 25, 24)
+    IMAGE_PADDING = (25, 24)
 
     def __init__(self, channels: int, n1: int, n2: int, weights: int, offsets: int):
         super().__init__()
@@ -264,20 +295,25 @@ class _DKNStream(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) if bn else nn.Identity() for _, b, _, _, bn in rows)
         self.heads = _Heads(n2, weights, offsets)
 
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        pairs = zip(self.convs, self.norms, strict=True)
+        return [(conv, norm if isinstance(norm, nn.BatchNorm2d) else None) for conv, norm in pairs]  # type: ignore[misc]
+
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
-        x, dilation = F.pad(image, self.PADDING), 1
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            assert isinstance(conv, nn.Conv2d)
-            x = F.relu(norm(F.conv2d(x, conv.weight, conv.bias, dilation=dilation)))
+        x, dilation = F.pad(image, self.IMAGE_PADDING * 2), 1
+        for conv, norm in self.layers():
+            x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation)
+            x = F.relu(x if norm is None else norm(x))
             dilation *= conv.stride[0]
         return self.heads(x)
 
     def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
         """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
-        x = F.pad(image, self.PADDING)[:, :, shift_y:, shift_x:]
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x)))
+        x = F.pad(image, self.IMAGE_PADDING * 2)[:, :, shift_y:, shift_x:]
+        for conv, norm in self.layers():
+            x = conv(x)
+            x = F.relu(x if norm is None else norm(x))
         return self.heads(x)
 
 

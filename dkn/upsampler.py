@@ -13,17 +13,17 @@ from torch import Tensor
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid
-from dkn.device import DTYPES, channels_last, choose_device, choose_precision
+from dkn.device import choose_device
+from dkn.engines import Runner, plan
 from dkn.errors import ConfigError, ImageError
 from dkn.models import find_model
-from dkn.networks import KernelNetwork
 
 
 class Loaded(NamedTuple):
     """A network ready to run, and what it is."""
 
     path: Path
-    network: KernelNetwork
+    run: Runner
     info: ModelInfo
 
 
@@ -35,6 +35,8 @@ class Upsampler:
             scale at hand is taken, and loaded when first needed.
         scale: upsampling factor that decides which model of a family is taken; None: the ratio of the sizes.
         device: cpu, cuda, or auto (cuda where there is one).
+        engine: what runs the network (`dkn.engines`), or auto: the fastest that is installed, works here and agrees
+            with the reference; should it fail later, the next.
         precision: of the convolutions: fp32, bf16, fp16, or auto (fp16 on CUDA; bf16 on a CPU that multiplies it
             natively; else fp32). Depth, coordinates and sums are always float32.
         fill_holes: give a depth also to pixels that the input knows nothing about.
@@ -51,6 +53,7 @@ class Upsampler:
         *,
         scale: float | None = None,
         device: str = "auto",
+        engine: str = "auto",
         precision: str = "auto",
         fill_holes: bool = False,
         min_depth: float = 0.0,
@@ -59,18 +62,25 @@ class Upsampler:
         if scale is not None and not scale > 0:
             raise ConfigError(f"scale={scale}: a positive factor is needed")
         self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
+        self._plan = plan(self.device, engine, precision)
         self.fill_holes = fill_holes
         self.min_depth, self.max_depth = min_depth, max_depth
         self._model, self._scale = model, scale
-        self._latest: Path | None = None
+        self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
 
     @property
     def model_name(self) -> str:
         """Name of the model in use; empty before the first."""
-        return self._latest.stem if self._latest else ""
+        return self._latest.path.stem if self._latest else ""
+
+    @property
+    def engine_name(self) -> str:
+        """Engine in use, with its device and precision; before the first frame the one that comes first."""
+        if self._latest:
+            return str(self._latest.run.engine)
+        return str(self._plan[0])
 
     def load(self, scale: float) -> Loaded:
         """The network for a scale factor, read from its file on first use.
@@ -83,9 +93,9 @@ class Upsampler:
         path = self._path_by_scale[scale]
         if path not in self._loaded:
             network, info = checkpoint.load(path)
-            self._loaded[path] = Loaded(path, channels_last(network, self.device), info)
-        self._latest = path
-        return self._loaded[path]
+            self._loaded[path] = Loaded(path, Runner(network, self._plan), info)
+        self._latest = self._loaded[path]
+        return self._latest
 
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Upsample one depth map.
@@ -111,23 +121,21 @@ class Upsampler:
         # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
         guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
         with torch.inference_mode():
-            result = self._upsample(guidance.permute(2, 0, 1)[None], low, valid, size)
+            result = self._upsample(guidance[None], low, valid, size)
         return result[0, 0].cpu().numpy()
 
-    def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+    def _upsample(self, color: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
         filled = fill_holes(low, valid)
         depth = resize_bicubic(filled, size)
         scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
-        _, network, info = self.load(self._scale or scale)
+        _, run, info = self.load(self._scale or scale)
         if info.depth_range is None:
             start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
         else:
             start, unit = depth.new_zeros(()), depth.new_tensor(info.depth_range)
         normalised = (depth - start) / unit
-        with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
-            kernels = network.kernels(guidance.float() / 255, normalised)
-        result = network.average(normalised, *kernels) * unit + start
-        result = clamp_to_local_range(result, filled, valid, network.config.window // 2)
+        result = run(color, normalised) * unit + start
+        result = clamp_to_local_range(result, filled, valid, run.engine.config.window // 2)
         return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
 
 

@@ -6,6 +6,7 @@ A frame's way: `Input` → `_receive` (message → array view) → synchroniser 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from dkn_ros import diagnostics, images
 from dkn_ros.calibration import registration_problem, scaled_camera_info
 from dkn_ros.diagnostics import Health, Snapshot
 from dkn_ros.inputs import Input
+from dkn_ros.logs import follow_library
 from dkn_ros.parameters import Parameters, declare
 from dkn_ros.sync import Pair, PairSynchronizer
 from dkn_ros.sync_message_filters import MessageFiltersSynchronizer
@@ -64,6 +66,7 @@ class UpsampleNode(Node):
 
     def __init__(self, **node_options: Any):
         super().__init__(NAME, **node_options)
+        self._log_handler = follow_library(self.get_logger())
         self.parameters = declare(self)
         self._upsampler = self._make_upsampler(self.parameters)
         self._health = Health()
@@ -94,7 +97,7 @@ class UpsampleNode(Node):
         self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
         self.create_timer(self.parameters.diagnostics_period, self._publish_diagnostics, clock=steady)
         self.get_logger().info(
-            f"{self.parameters.mode} on {self._upsampler.device}, {self._upsampler.precision}; "
+            f"{self.parameters.mode}, engine {self._upsampler.engine_name}; "
             f"colour {self._inputs['color'].topic}, depth {self._inputs['depth'].topic} "
             f"→ {self._image_publisher.topic_name}"
         )
@@ -102,6 +105,7 @@ class UpsampleNode(Node):
     def close(self) -> None:
         """End the worker thread. Call before the node is destroyed."""
         self._worker.close()
+        logging.getLogger("dkn").removeHandler(self._log_handler)
 
     # ------------------------------------------------------------------------------------------- construction
 
@@ -110,6 +114,7 @@ class UpsampleNode(Node):
             p.mode,
             scale=p.scale or None,
             device=p.device,
+            engine=p.engine,
             precision=p.precision,
             fill_holes=p.fill_holes,
             min_depth=p.min_depth,
@@ -299,7 +304,7 @@ class UpsampleNode(Node):
             "mode": self.parameters.mode,
             "model": self._upsampler.model_name,
             "device": str(self._upsampler.device),
-            "precision": self._upsampler.precision,
+            "engine": self._upsampler.engine_name,
             "state": "active" if self._active_since is not None else "idle" if self._enabled else "disabled",
             "color rate [Hz]": rates["color"],
             "depth rate [Hz]": rates["depth"],

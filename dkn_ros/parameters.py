@@ -12,6 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 
 MAX_DEPTH = 65.535  # metres, the most that 16UC1 can say
@@ -43,7 +44,8 @@ class Parameters:
     )
     scale: int = _parameter(0, "upsampling factor to choose the model by; 0: from the two image sizes", limits=(0, 64))
     device: str = _parameter("auto", "auto (cuda where there is one), cpu, or cuda")
-    precision: str = _parameter("auto", "of the convolutions", choices=("auto", "fp32", "bf16", "fp16"))
+    engine: str = _parameter("auto", "what runs the network; auto: the fastest that works", choices=("auto", *ENGINES))
+    precision: str = _parameter("auto", "of the convolutions", choices=("auto", *PRECISIONS))
     synchronizer: str = _parameter(
         "nearest", "nearest (our own), or the message_filters package", choices=("nearest", "message_filters")
     )

@@ -78,7 +78,7 @@ def compressed_node(tmp_path_factory, models) -> Iterator[Bench]:
 
 
 def _bench(folder: Path, models: Path, **parameters: Any) -> Iterator[Bench]:
-    common = {"device": "cpu", "precision": "fp32", "diagnostics_period": 0.2}
+    common = {"device": "cpu", "engine": "torch", "precision": "fp32", "diagnostics_period": 0.2}
     node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **common, **parameters)
     bench = Bench(node)
     try:
@@ -399,7 +399,7 @@ def test_diagnostics_tell_how_it_goes(bench):
     assert values["mode"] == "fdkn"
     assert values["model"] == "fdkn_x4"
     assert values["device"] == "cpu"
-    assert values["precision"] == "fp32"
+    assert values["engine"] == "torch (cpu, fp32)"
     assert values["state"] == "active"
     assert int(values["published"]) >= published + 5
     assert int(values["matched"]) >= matched + 5

@@ -21,12 +21,17 @@ import setuptools
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 
-# Where the name to install differs from the name to import. rosdep has no key for safetensors.
+# Where the name to install differs from the name to import. rosdep has no key for safetensors, nor for
+# what the fast engines need: they are left out where it is missing.
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
+    "numba": None,
     "numpy": "python3-numpy",
     "rosbags": "python3-rosbags-pip",
+    "onnx": None,
+    "onnxruntime": None,
+    "openvino": None,
     "safetensors": None,
     "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",

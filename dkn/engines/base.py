@@ -1,0 +1,71 @@
+"""What every engine is: a way to run one network."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from dkn.networks import KernelNetwork
+
+log = logging.getLogger("dkn")
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""Of the convolutions, best first. Depth, coordinates and sums are always float32."""
+
+
+class Engine(ABC):
+    """Runs one network, eq. (3) or (7), in evaluation mode.
+
+    Args:
+        network: stays as it is.
+        device: of the tensors that come and go.
+        precision: of the convolutions, one of those that `dkn.engines.ENGINES` has for it.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
+        self.config, self.device, self.precision = network.config, device, precision
+
+    @abstractmethod
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        """The network's output.
+
+        Args:
+            color: (N, H, W, 3) uint8 RGB.
+            depth: (N, 1, H, W) float32, upsampled to that size, in units of the model's depth range.
+
+        Returns:
+            (N, 1, H, W) float32. The same bytes for the same input.
+        """
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.device.type}, {self.precision})"
+
+
+T = TypeVar("T")
+
+
+class BySize(Generic[T]):
+    """What an engine builds once for a size of image and keeps for a few of them."""
+
+    KEPT = 4
+
+    def __init__(self, engine: Engine, make: Callable[[tuple[int, ...]], T]):
+        self._engine, self._make = engine, make
+        self._made: dict[tuple[int, ...], T] = {}
+
+    def __getitem__(self, shape: tuple[int, ...]) -> T:
+        if shape not in self._made:
+            if len(self._made) == self.KEPT:
+                del self._made[next(iter(self._made))]
+            batch, height, width = shape
+            if self._made:  # not at the first, which is no change
+                log.info("%s: built anew for %dx%d, %d at once", self._engine, width, height, batch)
+            self._made[shape] = self._make(shape)
+        return self._made[shape]

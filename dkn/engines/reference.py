@@ -1,0 +1,53 @@
+"""The yardstick: the network as the paper's supplement describes it, in float32. Never optimised.
+
+DKN runs in 16 shifted passes (supplement 1.1). The average unfolds a d×d window for every pixel, samples it
+bilinearly with torch's own sampler, and takes a dot product with the kernel.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dkn.engines.base import Engine
+from dkn.networks import DKN, KernelNetwork
+
+
+class ReferenceEngine(Engine):
+    """Plain PyTorch, always available."""
+
+    name = "reference"
+
+    def __init__(self, network: KernelNetwork, device: torch.device, precision: str = "fp32"):
+        super().__init__(network, device, precision)
+        self._network = copy.deepcopy(network).to(device, torch.float32).eval()
+
+    @torch.inference_mode()
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        network = self._network
+        guidance = color.permute(0, 3, 1, 2).float() / 255
+        if isinstance(network, DKN):
+            weights, offsets = network.kernels_by_shift_and_stitch(guidance, depth)
+        else:
+            weights, offsets = network.kernels(guidance, depth)
+        if offsets is None:
+            offsets = torch.zeros_like(weights).repeat(1, 2, 1, 1)
+        offsets = offsets * self.config.offset_unit
+        average = average_by_unfolding(depth, weights, offsets, network.taps, self.config.window)
+        return depth + average if self.config.residual else average
+
+
+def average_by_unfolding(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:
+    """`dkn.sampling.weighted_average` as it is usually written; arguments, result and meaning are the same."""
+    n, c, h, w = image.shape
+    count = len(taps)
+    windows = F.unfold(image, window, padding=window // 2).view(n, c, window, window, h * w)
+    windows = windows.permute(0, 4, 1, 2, 3).reshape(n * h * w, c, window, window)
+    where = offsets.view(n, count, 2, h * w).permute(0, 3, 1, 2) + taps
+    grid = (where / (window // 2)).reshape(n * h * w, 1, count, 2)
+    sampled = F.grid_sample(windows, grid, padding_mode="zeros", align_corners=True)[:, :, 0]
+    kernel = weights.view(n, count, h * w).permute(0, 2, 1).reshape(n * h * w, count, 1)
+    return torch.bmm(sampled, kernel).view(n, h, w, c).permute(0, 3, 1, 2)

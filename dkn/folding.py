@@ -1,0 +1,69 @@
+"""A network as plain arrays: convolutions with batch normalisation folded in, the form that fast engines start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from dkn.networks import KernelNetwork, Stream
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """y = weight ∗ x + bias, of stride 1."""
+
+    weight: np.ndarray
+    """(channels out, channels in, k, k) float32."""
+    bias: np.ndarray
+    """(channels out,) float32."""
+    dilation: int = 1
+    padding: tuple[int, int] = (0, 0)
+    """Zeros before and after, the same for rows and columns."""
+
+
+@dataclass(frozen=True)
+class FoldedStream:
+    """One stream of a network, for all pixels in one pass: features, then heads that are 1×1 convolutions."""
+
+    image: str
+    """What it looks at: rgb, grey or depth; in FDKN its 4×4 phases as channels, in the order of `pixel_unshuffle`."""
+    features: tuple[Convolution, ...]
+    """Each followed by a ReLU."""
+    weights: Convolution | None
+    """Head of k² kernel weights (in FDKN of 16 phases each) before the sigmoid."""
+    offsets: Convolution | None
+    """Head of 2k² offsets (in FDKN of 16 phases each)."""
+
+
+def fold(network: KernelNetwork) -> list[FoldedStream]:
+    """The streams of `network` as they are in evaluation mode, in the order of `KernelNetwork.streams`."""
+    return [_fold_stream(image, stream) for image, stream in network.streams().items()]
+
+
+def _fold_stream(image: str, stream: Stream) -> FoldedStream:
+    features: list[Convolution] = []
+    dilation = 1
+    for conv, norm in stream.layers():
+        weight, bias = conv.weight, conv.bias
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            weight, bias = fuse_conv_bn_weights(
+                weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
+        before, after = (0, 0) if features else stream.IMAGE_PADDING
+        padding = (before + int(conv.padding[0]), after + int(conv.padding[0]))
+        features.append(Convolution(_array(weight), _array(bias), dilation, padding))
+        dilation *= conv.stride[0]  # run densely, a stride is a dilation of all that follows
+    weights, offsets = (
+        None if head is None else Convolution(_array(head.weight), _array(head.bias))
+        for head in (stream.heads.weights, stream.heads.offsets)
+    )
+    return FoldedStream(image, tuple(features), weights, offsets)
+
+
+def _array(tensor: torch.Tensor | None) -> np.ndarray:
+    assert tensor is not None
+    return tensor.detach().float().cpu().numpy()

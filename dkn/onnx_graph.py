@@ -1,0 +1,150 @@
+"""A network's convolutions as an ONNX graph: one description for every runtime that reads ONNX.
+
+The graph ends at the kernels, so that the sampler can stay our own. It is built from the folded convolutions, not
+traced: nothing in it depends on a version of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from dkn.folding import Convolution, FoldedStream, fold
+from dkn.networks import STRIDE, KernelNetwork
+
+OPSET = 17
+IR_VERSION = 8  # of the same age; newer ones are refused by runtimes that would read the graph well
+BEYOND = 1e4  # pixels, further than any window
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in the network
+
+
+class Graph:
+    """ONNX nodes in the order of their making; each call gives the name of what it computes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        """One operator of these inputs. `name` of its result: one of its own if empty."""
+        name = name or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def convolution(self, image: str, convolution: Convolution) -> str:
+        before, after = convolution.padding
+        weight, bias = self.constant(convolution.weight), self.constant(convolution.bias)
+        pads, dilations = [before, before, after, after], [convolution.dilation] * 2
+        return self.add("Conv", image, weight, bias, pads=pads, dilations=dilations)
+
+    def bound(self, value: str) -> str:
+        """`value` held to a range that means nothing to offsets in pixels. For OpenVINO it means that the convolution
+        before it writes float32 itself, as it does before a sigmoid, and not bfloat16 to be converted."""
+        return self.add("Clip", value, *(self.constant(np.float32(limit)) for limit in (-BEYOND, BEYOND)))
+
+    def product_by_pixel(self, factors: Sequence[str], name: str) -> None:
+        """Output `name`: the elementwise product of one or two results, with the channels last."""
+        product = self.add("Mul", *factors) if len(factors) == 2 else factors[0]
+        # Convolutions work on channels last inside: there, this transposition costs nothing, and saves one.
+        self.add("Transpose", product, name=name, perm=[0, 2, 3, 1])
+
+    def model(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "dkn", inputs, outputs, self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        onnx.checker.check_model(model)
+        return model
+
+
+def kernels_graph(network: KernelNetwork, *, from_bytes: bool = False) -> onnx.ModelProto:
+    """Images → kernel weights (products of sigmoids, not normalised) and offsets, pixel after pixel of the features.
+
+    Inputs, float32:
+        color: (N, 3, H, W) RGB in 0..1, or (N, H, W, 3) uint8 with `from_bytes`; absent in a network that sees depth
+            alone.
+        depth: (N, 1, H, W), upsampled, in units of the model's depth range.
+    Outputs, float32, for p = 4 phases along each axis (FDKN, whose H and W have to be multiples of 4) or p = 1 (DKN):
+        weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
+        offsets: (N, H/p, W/p, 2·k²·p²), those along x of all taps, then those along y; absent for a regular grid.
+    """
+    graph, config = Graph(), network.config
+    size = ("height", "width")
+    inputs = [_describe("depth", ("batch", 1, *size))]
+    if network.guidance_stream is not None and from_bytes:
+        inputs.append(_describe("color", ("batch", *size, 3), TensorProto.UINT8))
+        color, white = graph.add("Transpose", graph.add("Cast", "color", to=TensorProto.FLOAT), perm=[0, 3, 1, 2]), 255
+    elif network.guidance_stream is not None:
+        inputs.append(_describe("color", ("batch", 3, *size)))
+        color, white = "color", 1
+
+    heads = []
+    for stream in fold(network):
+        stream = _x_before_y(stream, config.phases**2)
+        if stream.image == "depth":
+            heads.append(_stream(graph, stream, "depth", config.phases))
+        else:
+            heads.append(_stream(graph, _of_rgb(stream, white), color, config.phases))
+    count = config.kernel_size**2 * config.phases**2
+    graph.product_by_pixel([graph.add("Sigmoid", weights) for weights, _ in heads if weights], "weights")
+    outputs = [_describe("weights", ("batch", "rows", "columns", count))]
+    if offsets := [offsets for _, offsets in heads if offsets]:
+        graph.product_by_pixel([graph.bound(head) for head in offsets], "offsets")
+        outputs.append(_describe("offsets", ("batch", "rows", "columns", 2 * count)))
+    return graph.model(inputs, outputs)
+
+
+def _describe(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """An input or output; a dimension with a name is free."""
+    return helper.make_tensor_value_info(name, dtype, list(shape))
+
+
+def _stream(graph: Graph, stream: FoldedStream, image: str, phases: int) -> tuple[str, str]:
+    """Names of the weights and of the offsets that a stream's heads give; empty where it has no such head."""
+    first, *others = stream.features
+    features = image
+    if phases > 1:
+        features = graph.add("SpaceToDepth", image, blocksize=STRIDE)
+        first = _phases_first(first)
+    for convolution in (first, *others):
+        features = graph.add("Relu", graph.convolution(features, convolution))
+    weights, offsets = (
+        "" if head is None else graph.convolution(features, head) for head in (stream.weights, stream.offsets)
+    )
+    return weights, offsets
+
+
+def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:
+    """The heads give (x, y) of tap after tap; here x of all taps comes first, in rows that a CPU reads in one go."""
+    if stream.offsets is None:
+        return stream
+    channels = np.arange(len(stream.offsets.bias)).reshape(-1, 2, area).swapaxes(0, 1).ravel()
+    weight, bias = stream.offsets.weight[channels], stream.offsets.bias[channels]
+    return replace(stream, offsets=replace(stream.offsets, weight=weight, bias=bias))
+
+
+def _of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
+    """The stream with its first convolution made for RGB in 0..`white`: luma and scaling then cost nothing, and bytes
+    are exact even in bfloat16."""
+    first, *others = stream.features
+    weight = first.weight / np.float32(white)
+    if stream.image == "grey":
+        by_phase = weight.reshape(len(weight), 1, -1, *weight.shape[2:])  # channels · phases, as pixel_unshuffle has it
+        mixed = by_phase * LUMA[:, None, None, None]
+        weight = mixed.reshape(len(weight), -1, *weight.shape[2:])
+    return replace(stream, image="rgb", features=(replace(first, weight=weight), *others))
+
+
+def _phases_first(convolution: Convolution) -> Convolution:
+    """`pixel_unshuffle` keeps the phases of a channel together, ONNX's SpaceToDepth the channels of a phase."""
+    weight = convolution.weight
+    by_channel = weight.reshape(len(weight), -1, STRIDE**2, *weight.shape[2:])
+    return replace(convolution, weight=by_channel.swapaxes(1, 2).reshape(weight.shape))

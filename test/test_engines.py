@@ -1,0 +1,269 @@
+"""Every engine gives the depth of the reference; the choice between them, and what happens when one fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dkn import engines
+from dkn.engines import ENGINES, TOLERANCE, Choice, Engine, Runner, difference_from_reference, plan
+from dkn.engines.reference import ReferenceEngine
+from dkn.errors import ConfigError, DknError
+from dkn.networks import KernelNetwork, NetworkConfig, build
+
+CPU = torch.device("cpu")
+FAST = [name for name, entry in ENGINES.items() if "cpu" in entry.precisions and name != "reference"]
+CONFIGS = {
+    "fdkn": NetworkConfig(),
+    "fdkn grey": NetworkConfig(guidance="grey"),
+    "fdkn depth alone": NetworkConfig(guidance="none"),
+    "fdkn, eq. (7)": NetworkConfig(residual=False),
+    "fdkn, regular grid": NetworkConfig(offsets_from="none"),
+    "fdkn, k = 5, split": NetworkConfig(kernel_size=5, weights_from="rgb", offsets_from="depth"),
+    "fdkn, small window": NetworkConfig(window=5, n1=24, n2=40),
+    "fdkn, released taps": NetworkConfig(guidance="grey", released_sampling=True),
+    "dkn": NetworkConfig("dkn"),
+    "dkn grey, eq. (7)": NetworkConfig("dkn", guidance="grey", residual=False),
+    "dkn depth alone, k = 1": NetworkConfig("dkn", guidance="none", kernel_size=1, residual=False),
+}
+
+
+@pytest.fixture(params=FAST)
+def engine_name(request) -> str:
+    for package in ENGINES[request.param].packages:
+        pytest.importorskip(package)
+    return request.param
+
+
+def images(batch: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Noise in colour; depth of steps, noise and both ends of the range."""
+    random = torch.Generator().manual_seed(seed)
+    color = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8, generator=random)
+    depth = 0.2 + 0.05 * torch.rand(batch, 1, height, width, generator=random)
+    depth[..., width // 2 :] += 0.4
+    depth[..., : height // 3, : width // 4] = 0
+    depth[..., -2:, -3:] = 1
+    return color, depth
+
+
+def by_hand(network: KernelNetwork, color: Tensor, depth: Tensor) -> np.ndarray:
+    """Eq. (3) or (7) in float64, tap by tap, from the streams' own kernels."""
+    config = network.config
+    with torch.inference_mode():
+        weights, offsets = network.kernels(color.permute(0, 3, 1, 2).float() / 255, depth)
+    f, kernel = depth.double().numpy(), weights.double().numpy()
+    shift = np.zeros((len(f), 2 * kernel.shape[1], *f.shape[2:])) if offsets is None else offsets.double().numpy()
+    radius = config.window // 2
+    padded = np.pad(f, ((0, 0), (0, 0), (radius, radius), (radius, radius)))
+    along = np.arange(-radius, radius + 1)
+    result = f.copy() if config.residual else np.zeros_like(f)
+    for n, y, x in np.ndindex(f.shape[0], *f.shape[2:]):
+        patch = padded[n, 0, y : y + config.window, x : x + config.window]
+        for t, (tap_x, tap_y) in enumerate(network.taps.double().tolist()):
+            g_x = np.maximum(0, 1 - np.abs(tap_x + shift[n, 2 * t, y, x] * config.offset_unit - along))
+            g_y = np.maximum(0, 1 - np.abs(tap_y + shift[n, 2 * t + 1, y, x] * config.offset_unit - along))
+            result[n, 0, y, x] += kernel[n, t, y, x] * (g_y @ patch @ g_x)
+    return result
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_reference_equals_the_equations(config, liven):
+    network = liven(build(config), offsets=3.0)
+    color, depth = images(2, 11, 14)
+    result = ReferenceEngine(network, CPU)(color, depth)
+    expected = by_hand(network, color, depth)
+    np.testing.assert_allclose(result.numpy(), expected, atol=TOLERANCE["fp32"])
+    assert np.abs(expected - depth.numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_engines_equal_the_reference(engine_name, config, liven):
+    network = liven(build(config), offsets=2.0)  # products of two: often out of the window
+    color, depth = images(2, 21, 30)
+    expected = ReferenceEngine(network, CPU)(color, depth)
+    assert (expected - depth).abs().max() > 0.01
+    result = Choice(engine_name, CPU, "fp32").make(network)(color, depth)
+    assert result.shape == depth.shape and result.dtype == torch.float32
+    assert (result - expected).abs().max() <= TOLERANCE["fp32"]
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_engines_in_bfloat16_come_near(engine_name, config, liven):
+    if "bf16" not in ENGINES[engine_name].precisions["cpu"]:
+        pytest.skip("float32 only")
+    network = liven(build(config))
+    color, depth = images(2, 21, 30)
+    expected = ReferenceEngine(network, CPU)(color, depth)
+    result = Choice(engine_name, CPU, "bf16").make(network)(color, depth)
+    difference = (result - expected).abs()
+    assert 0 < difference.max() <= TOLERANCE["bf16"]
+    assert difference.mean() <= 0.03 * (expected - depth).abs().mean()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (4, 4), (16, 5)])
+def test_any_size(engine_name, size, liven):
+    network = liven(build(NetworkConfig()))
+    color, depth = images(1, 20, 20)
+    color, depth = color[:, : size[0], : size[1]].contiguous(), depth[..., : size[0], : size[1]].contiguous()
+    result = Choice(engine_name, CPU, "fp32").make(network)(color, depth)
+    torch.testing.assert_close(result, ReferenceEngine(network, CPU)(color, depth), rtol=0, atol=1e-5)
+
+
+def test_a_change_of_size_is_told_once(engine_name, liven, caplog):
+    engine = Choice(engine_name, CPU, "fp32").make(liven(build(NetworkConfig())))
+    with caplog.at_level(logging.INFO, logger="dkn"):
+        sizes = [(1, 8, 12), (2, 8, 12), (1, 8, 12), (1, 16, 12), (1, 8, 12)]
+        results = [engine(*images(*size)) for size in sizes]
+    torch.testing.assert_close(results[0], results[4], rtol=0, atol=0)
+    told = [record for record in caplog.records if "built anew" in record.message]
+    assert len(told) == (2 if engine_name == "openvino" else 0)
+
+
+def test_the_same_bytes_on_every_run_and_on_any_number_of_threads(engine_name, liven):
+    network = liven(build(NetworkConfig()), offsets=3.0)
+    color, depth = images(1, 37, 45)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            engine = Choice(engine_name, CPU, "fp32").make(network)
+            results += [engine(color, depth), engine(color, depth)]
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.numpy(), results[0].numpy())
+
+
+def test_the_network_stays_as_it_was(engine_name, liven):
+    network = liven(build(NetworkConfig()))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    Choice(engine_name, CPU, "fp32").make(network)(*images(1, 8, 8))
+    assert list(network.state_dict()) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_the_plan_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(engines, "has_native_bf16", lambda: True)
+    assert [(c.name, c.precision) for c in plan(CPU) if c.name != "onnx"] == [
+        (name, "bf16") for name in ("openvino", "torch") if name == "torch" or importlib.util.find_spec("openvino")
+    ]
+    monkeypatch.setattr(engines, "has_native_bf16", lambda: False)
+    assert {c.precision for c in plan(CPU)} == {"fp32"}
+    assert {c.precision for c in plan(CPU, precision="bf16")} == {"bf16"}  # asked for, emulated or not
+    assert [c.name for c in plan(CPU, "reference")] == ["reference"]
+
+
+def test_the_plan_on_cuda_ends_on_the_cpu():
+    choices = plan(torch.device("cuda"))
+    assert [c.device.type for c in choices] == sorted((c.device.type for c in choices), reverse=True)
+    assert {c.device.type for c in choices} == {"cuda", "cpu"}
+    assert choices[0].precision == "fp16"
+    assert {c.device.type for c in plan(torch.device("cuda"), "torch")} == {"cuda"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "words"),
+    [
+        ("tensorrt", "auto", "choose auto, cuda, openvino"),
+        ("auto", "fp8", "choose auto, fp32"),
+        ("torch", "fp16", "not to be had on cpu"),
+        ("cuda", "auto", "cuda"),
+        ("onnx", "bf16", "onnx"),
+    ],
+)
+def test_a_plan_that_cannot_be(engine, precision, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(CPU, engine, precision)
+
+
+def test_a_missing_package_leaves_the_next_best(monkeypatch):
+    find = importlib.util.find_spec
+    absent = ("openvino", "numba")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find(name))
+    assert [c.name for c in plan(CPU)] == ["torch"]
+    with pytest.raises(ConfigError, match="pip install openvino numba"):
+        plan(CPU, "openvino")
+
+
+class Fake(Engine):
+    """Copies the depth, so that it differs from the reference by what the network would have done."""
+
+    name = "fake"
+    error: Exception | None = None
+
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        return depth.clone()
+
+
+@pytest.fixture
+def fake(monkeypatch) -> type[Fake]:
+    class Mine(Fake):
+        pass
+
+    make = Choice.make
+    monkeypatch.setattr(Choice, "make", lambda c, n: Mine(n, CPU, "fp32") if c.name == "fake" else make(c, n))
+    return Mine
+
+
+def idle_network() -> KernelNetwork:
+    """All weights zero: kernels are constant, their mean is taken off, and the depth passes through."""
+    network = build(NetworkConfig()).eval()
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    return network
+
+
+CHOICES = [Choice("fake", CPU, "fp32"), Choice("torch", CPU, "fp32")]
+
+
+def test_an_engine_that_is_wrong_is_not_used(fake, liven, caplog):
+    network = liven(build(NetworkConfig()))
+    assert difference_from_reference(fake(network, CPU, "fp32"), network) > 1e-3
+    runner = Runner(network, CHOICES)
+    assert runner.engine.name == "torch"
+    assert "fake (cpu, fp32) is off by" in caplog.text
+
+
+def test_an_engine_that_gives_nan_is_not_used(fake, monkeypatch):
+    monkeypatch.setattr(fake, "__call__", lambda self, color, depth: depth * torch.nan)
+    assert Runner(idle_network(), CHOICES).engine.name == "torch"
+
+
+def test_an_engine_that_cannot_be_made_is_not_used(monkeypatch, caplog):
+    monkeypatch.setitem(ENGINES, "torch", ENGINES["torch"].__class__("dkn.engines.nowhere:X", (), {"cpu": ("fp32",)}))
+    with pytest.raises(DknError, match=r"torch \(cpu, fp32\) cannot be used here: No module named"):
+        Runner(idle_network(), [Choice("torch", CPU, "fp32")])
+
+
+def test_a_failure_in_mid_run_goes_on_with_the_next(fake, caplog):
+    runner = Runner(idle_network(), CHOICES)
+    color, depth = images(1, 8, 12)
+    assert runner.engine.name == "fake"
+    torch.testing.assert_close(runner(color, depth), depth)
+    fake.error = RuntimeError("the device fell off\nand more")
+    torch.testing.assert_close(runner(color, depth), depth)
+    assert runner.engine.name == "torch"
+    assert "engine fake (cpu, fp32) failed, going on with torch (cpu, fp32): the device fell off" in caplog.messages
+
+
+def test_out_of_memory_leaves_the_device(fake, caplog):
+    choices = [CHOICES[0], CHOICES[0], CHOICES[1]]
+    runner = Runner(idle_network(), choices)
+    fake.error = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(DknError, match="failed, and there is no other: CUDA out of memory"):
+        runner(*images(1, 8, 12))  # the others are on the same device
+
+
+def test_the_last_engine_fails(fake):
+    runner = Runner(idle_network(), CHOICES[:1])
+    fake.error = ValueError()
+    with pytest.raises(DknError, match=r"fake .* failed, and there is no other: ValueError"):
+        runner(*images(1, 8, 12))
