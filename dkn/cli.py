@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 
 from dkn import report
 from dkn.baselines import BASELINES
-from dkn.data.nyu import NYU
+from dkn.data.pairs import read_color, read_map
+from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
+from dkn.data.sample import Dataset
 from dkn.degradation import DEGRADATIONS
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import DataError, DknError
@@ -53,8 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     upsample.set_defaults(run=_upsample)
 
     train = commands.add_parser("train", help="train a network")
-    train.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
-    train.add_argument("--dataset", choices=["nyu"], default="nyu")
+    _add_data_options(train, [name for name in DATASETS if name not in TEST_ONLY])
     train.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
     train.add_argument("--scale", type=int, default=8)
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -75,8 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     evaluation = commands.add_parser("evaluate", help="RMSE of models and baselines on a data set")
-    evaluation.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
-    evaluation.add_argument("--dataset", choices=["nyu"], default="nyu")
+    _add_data_options(evaluation, DATASETS)
     evaluation.add_argument("--scale", type=int, default=8)
     evaluation.add_argument("--degradation", choices=DEGRADATIONS, default="bicubic")
     evaluation.add_argument("--baselines", action="store_true", help=f"also {', '.join(BASELINES)}")
@@ -85,6 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(evaluation, precision="fp32", many=True)
     evaluation.set_defaults(run=_evaluate)
     return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    parser.add_argument("--dataset", choices=names, default="nyu")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="its file or folder (docs/data.md); synthetic: a folder to keep it in"
+    )
+    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
+    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")
+
+
+def _open_dataset(options: argparse.Namespace, split: Literal["train", "test"]) -> Dataset:
+    return open_dataset(options.dataset, options.data, split, options.unit, options.depth_folder)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, precision: str, many: bool = False) -> None:
@@ -105,8 +119,8 @@ def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[s
 
 
 def _upsample(options: argparse.Namespace) -> None:
-    color = _read_image(options.color, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
-    depth = to_metres(_read_image(options.depth, cv2.IMREAD_UNCHANGED))
+    color = read_color(options.color)
+    depth = to_metres(read_map(options.depth))
     upsampler = Upsampler(
         options.model,
         scale=options.scale,
@@ -145,7 +159,7 @@ def _train(options: argparse.Namespace) -> None:
         bf16=not options.fp32,
     )
     trainer = Trainer(
-        NYU(options.data, "train"),
+        _open_dataset(options, "train"),
         config,
         options.out,
         device=options.device,
@@ -153,9 +167,9 @@ def _train(options: argparse.Namespace) -> None:
         init=options.init,
     )
     path = trainer.run()
-    if trainer.finished:
+    if trainer.finished and options.dataset in HALVED:
         try:
-            test = NYU(options.data, "test")
+            test = _open_dataset(options, "test")
         except DataError as error:
             print(f"not evaluated: {error}")
         else:
@@ -174,17 +188,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         # Every run's model has the same file name: then the path tells them apart.
         name = str(path) if path.stem in methods else path.stem
         methods[name] = model_method(path, options.device, options.precision)
-    result = evaluate(NYU(options.data, "test"), methods, options.scale, options.degradation, options.limit)
+    result = evaluate(_open_dataset(options, "test"), methods, options.scale, options.degradation, options.limit)
     print(result.table())
     if options.json:
         report.write_json(options.json, result.to_json())
-
-
-def _read_image(path: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(path), flags) if path.is_file() else None
-    if image is None:
-        raise DataError(f"{path}: " + ("not a readable image" if path.is_file() else "no such file"))
-    return image
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:
