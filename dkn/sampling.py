@@ -1,8 +1,15 @@
 """The deformable weighted average of the paper (eq. 3 to 7), as readable, differentiable PyTorch.
 
 This is the formulation that every faster one has to equal. It walks over the k² taps and reads the four
-neighbours of each (eq. 5) straight from the image: no d×d window is ever unfolded.
+neighbours of each (eq. 5) straight from the image: no d×d window is ever unfolded. On a GPU with Triton, kernels that
+do the same (`kernels/triton_sampling.py`) take its place.
 """
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +38,40 @@ def weighted_average(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tens
         window: d, odd.
 
     Returns:
-        (N, C, H, W) in the dtype of `image`. Coordinates and sums are float32 at least, whatever comes in.
+        (N, C, H, W) in the dtype of `image`. Coordinates and sums are float32 at least, whatever comes in. Twice
+        differentiable, save on a GPU with Triton.
     """
+    double = torch.float64 in (image.dtype, weights.dtype, offsets.dtype)
+    fast = None if double or not image.is_cuda else fused_average(image.device)
+    return (fast or readable_average)(image, weights, offsets, taps, window)
+
+
+@lru_cache
+def fused_average(device: torch.device) -> Callable[..., Tensor] | None:
+    """The Triton version of `weighted_average`, or None where Triton is missing or does not work on `device`.
+
+    Found out once, by a small problem; that it was found wanting is warned of.
+    """
+    try:
+        from dkn.kernels.triton_sampling import weighted_average as fused
+    except ImportError:
+        return None
+    random = torch.Generator().manual_seed(0)
+    image, weights, offsets = (torch.randn(1, n, 16, 16, generator=random).to(device) for n in (1, 9, 18))
+    problem = image, weights, 4 * offsets, regular_taps(3), 7
+    try:
+        error = (fused(*problem) - readable_average(*problem)).abs().max().item()
+        complaint = "" if error < 1e-4 else f"differs from the reference by {error:.1e}"
+    except Exception as problem_of_triton:  # its compiler, the driver or the GPU: many kinds, and none is worth a crash
+        complaint = f"failed with {type(problem_of_triton).__name__}: {problem_of_triton}"
+    if complaint:
+        warnings.warn(f"the Triton kernel for {device} {complaint}; plain PyTorch takes its place", stacklevel=2)
+        return None
+    return fused
+
+
+def readable_average(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:
+    """`weighted_average` in plain PyTorch, on any device."""
     batch, channels, height, width = image.shape
     dtype = torch.promote_types(image.dtype, torch.float32)
     radius = window // 2

@@ -21,7 +21,8 @@ import setuptools
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 
-# Where the name to install differs from the name to import. rosdep has no key for safetensors.
+# Where the name to install differs from the name to import. rosdep has no key for safetensors, and torch for a GPU
+# brings its own Triton along.
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
@@ -30,6 +31,7 @@ ROSDEP_KEYS = {
     "safetensors": None,
     "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",
+    "triton": None,
 }
 PYPI_NAMES = {"cv2": "opencv-contrib-python-headless", "PIL": "pillow"}
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
