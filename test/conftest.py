@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from torch import nn
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.networks import KernelNetwork, NetworkConfig, build
+
+# Without a GPU, Triton's kernels run in its interpreter. Triton reads this when it is imported, whoever imports it.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -35,6 +35,7 @@ ROSDEP_KEYS = {
     "safetensors": None,
     "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",
+    "triton": None,
 }
 PYPI_NAMES = {"cv2": "opencv-contrib-python-headless", "PIL": "pillow"}
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
