@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,26 @@ class Loaded(NamedTuple):
     path: Path
     network: KernelNetwork
     info: ModelInfo
+
+
+class Taps(NamedTuple):
+    """What a network did at one pixel: where it read the interpolated depth, and with which weights."""
+
+    positions: np.ndarray
+    """(k², 2) float32 pixels as (x, y), relative to the pixel: q + Δq of eq. (4)."""
+    weights: np.ndarray
+    """(k²,) float32: K of eq. (3) or (7)."""
+
+
+class _Pass(NamedTuple):
+    """One run of a network: its input, (normalised · unit + start) metres, and the kernels it gave."""
+
+    network: KernelNetwork
+    filled: Tensor
+    normalised: Tensor
+    start: Tensor
+    unit: Tensor
+    kernels: tuple[Tensor, Tensor | None]
 
 
 class Upsampler:
@@ -102,19 +123,54 @@ class Upsampler:
             ImageError: arrays of another shape or type.
             CheckpointError: no model for this scale, or a damaged one.
         """
-        _check(color, depth)
+        guidance, low, valid = self._tensors(color, depth)
         size = color.shape[0], color.shape[1]
-        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
-        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
         if not bool(valid.any()):
             return np.full(size, np.nan, np.float32)
-        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
-        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
         with torch.inference_mode():
-            result = self._upsample(guidance.permute(2, 0, 1)[None], low, valid, size)
+            result = self._upsample(guidance, low, valid, size)
         return result[0, 0].cpu().numpy()
 
+    def taps(self, color: np.ndarray, depth: np.ndarray, pixels: Sequence[tuple[int, int]]) -> list[Taps]:
+        """Where the network looks for each of these pixels (x, y), and how it weighs what it finds.
+
+        Args:
+            color, depth: as for `__call__`, with at least one valid depth.
+
+        Raises:
+            ImageError: arrays of another shape or type, or a pixel outside the image.
+        """
+        guidance, low, valid = self._tensors(color, depth)
+        height, width = color.shape[:2]
+        for x, y in pixels:
+            if not (0 <= x < width and 0 <= y < height):
+                raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
+        if not bool(valid.any()):
+            raise ImageError("the depth has no valid pixel")
+        with torch.inference_mode():
+            network, *_, (weights, offsets) = self._run(guidance, low, valid, (height, width))
+        found = []
+        for x, y in pixels:
+            shift = 0 if offsets is None else offsets[0, :, y, x].float().view(-1, 2) * network.config.offset_unit
+            found.append(Taps((network.taps + shift).cpu().numpy(), weights[0, :, y, x].float().cpu().numpy()))
+        return found
+
+    def _tensors(self, color: np.ndarray, depth: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Guidance (1, 3, H, W) uint8, depth (1, 1, h, w) float32 and its validity."""
+        _check(color, depth)
+        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
+        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
+        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
+        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
+        return guidance.permute(2, 0, 1)[None], low, valid
+
     def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+        network, filled, normalised, start, unit, kernels = self._run(guidance, low, valid, size)
+        result = network.average(normalised, *kernels) * unit + start
+        result = clamp_to_local_range(result, filled, valid, network.config.window // 2)
+        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
+
+    def _run(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> _Pass:
         filled = fill_holes(low, valid)
         depth = resize_bicubic(filled, size)
         scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
@@ -126,9 +182,7 @@ class Upsampler:
         normalised = (depth - start) / unit
         with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
             kernels = network.kernels(guidance.float() / 255, normalised)
-        result = network.average(normalised, *kernels) * unit + start
-        result = clamp_to_local_range(result, filled, valid, network.config.window // 2)
-        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
+        return _Pass(network, filled, normalised, start, unit, kernels)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

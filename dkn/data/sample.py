@@ -17,6 +17,14 @@ class Sample:
     depth: np.ndarray
     """(H, W) float32 in the set's unit (metres for NYU v2), NaN where unknown."""
     name: str
+    measured: np.ndarray | None = None
+    """(H, W) float32 as `depth`: what a sensor gave, in sets that have it. The network's input is then made from this,
+    and `depth` is only what its output is compared with."""
+
+    @property
+    def source(self) -> np.ndarray:
+        """The map that low-resolution input is made from."""
+        return self.depth if self.measured is None else self.measured
 
 
 class Dataset(Protocol):
