@@ -133,10 +133,8 @@ def _draw_taps(picture: Picture, taps: Taps, radius: int, window: int) -> Pictur
     centre = np.array([radius, radius])
     corner = window / 2
     cv2.rectangle(picture, _screen(centre - corner), _screen(centre + corner), _INK, 1, cv2.LINE_AA, _SHIFT)
-    size = round(len(taps.weights) ** 0.5)
-    regular = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).reshape(-1, 2) - size // 2
     places = centre + taps.positions
-    for start, end in zip(centre + regular, places, strict=True):
+    for start, end in zip(centre + taps.regular, places, strict=True):
         cv2.line(picture, _screen(start), _screen(end), (160, 160, 160), 1, cv2.LINE_AA, _SHIFT)
     strongest = max(float(np.abs(taps.weights).max()), 1e-9)
     for place, weight in zip(places, taps.weights, strict=True):

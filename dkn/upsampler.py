@@ -31,8 +31,10 @@ class Loaded(NamedTuple):
 class Taps(NamedTuple):
     """What a network did at one pixel: where it read the interpolated depth, and with which weights."""
 
+    regular: np.ndarray
+    """(k², 2) float32 pixels as (x, y), relative to the pixel: q of eq. (4)."""
     positions: np.ndarray
-    """(k², 2) float32 pixels as (x, y), relative to the pixel: q + Δq of eq. (4)."""
+    """The same after the offsets: q + Δq."""
     weights: np.ndarray
     """(k²,) float32: K of eq. (3) or (7)."""
 
@@ -152,7 +154,8 @@ class Upsampler:
         found = []
         for x, y in pixels:
             shift = 0 if offsets is None else offsets[0, :, y, x].float().view(-1, 2) * network.config.offset_unit
-            found.append(Taps((network.taps + shift).cpu().numpy(), weights[0, :, y, x].float().cpu().numpy()))
+            parts = network.taps, network.taps + shift, weights[0, :, y, x].float()
+            found.append(Taps(*(part.cpu().numpy() for part in parts)))
         return found
 
     def _tensors(self, color: np.ndarray, depth: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
