@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-import cv2
-import numpy as np
 import torch
 
 from dkn import ablation, evaluate_command, report
-from dkn.data.nyu import NYU
+from dkn.data.pairs import read_color, read_map
+from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
+from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import DataError, DknError
 from dkn.evaluation import bicubic, evaluate, model_method
@@ -50,8 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     upsample.set_defaults(run=_upsample)
 
     train = commands.add_parser("train", help="train a network")
-    train.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
-    train.add_argument("--dataset", choices=["nyu"], default="nyu")
+    _add_data_options(train, [name for name in DATASETS if name not in TEST_ONLY])
     train.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
     train.add_argument("--scale", type=int, default=8)
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate = commands.add_parser(
         "ablate", help="train and evaluate the variants of the paper's Table 4; resumes itself"
     )
-    ablate.add_argument("--data", type=Path, required=True, help="nyu_depth_v2_labeled.mat")
+    _add_data_options(ablate, HALVED)
     ablate.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
     ablate.add_argument("--scale", type=int, default=8)
     ablate.add_argument("--out", type=Path, required=True, help="folder of the runs and of table4.md, table4.json")
@@ -93,6 +93,19 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
     ablate.set_defaults(run=_ablate)
     return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    parser.add_argument("--dataset", choices=names, default="nyu")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="its file or folder (docs/data.md); synthetic: a folder to keep it in"
+    )
+    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
+    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")
+
+
+def _open_dataset(options: argparse.Namespace, split: Literal["train", "test"]) -> Dataset:
+    return open_dataset(options.dataset, options.data, split, options.unit, options.depth_folder)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, precision: str, many: bool = False) -> None:
@@ -113,8 +126,8 @@ def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[s
 
 
 def _upsample(options: argparse.Namespace) -> None:
-    color = _read_image(options.color, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
-    depth = to_metres(_read_image(options.depth, cv2.IMREAD_UNCHANGED))
+    color = read_color(options.color)
+    depth = to_metres(read_map(options.depth))
     upsampler = Upsampler(
         options.model,
         scale=options.scale,
@@ -153,7 +166,7 @@ def _train(options: argparse.Namespace) -> None:
         bf16=not options.fp32,
     )
     trainer = Trainer(
-        NYU(options.data, "train"),
+        _open_dataset(options, "train"),
         config,
         options.out,
         device=options.device,
@@ -161,9 +174,9 @@ def _train(options: argparse.Namespace) -> None:
         init=options.init,
     )
     path = trainer.run()
-    if trainer.finished:
+    if trainer.finished and options.dataset in HALVED:
         try:
-            test = NYU(options.data, "test")
+            test = _open_dataset(options, "test")
         except DataError as error:
             print(f"not evaluated: {error}")
         else:
@@ -184,16 +197,9 @@ def _ablate(options: argparse.Namespace) -> None:
         bf16=not options.fp32,
         **{name: getattr(options, name) for name in ("batch_size", "crop", "learning_rate", "seed")},
     )
-    data = [NYU(options.data, split) for split in ("train", "test")]
-    ablation.run(data[0], data[1], config, options.out, options.kernel_sizes, options.limit, options.device)
+    train, test = _open_dataset(options, "train"), _open_dataset(options, "test")
+    ablation.run(train, test, config, options.out, options.kernel_sizes, options.limit, options.device)
     print((options.out / "table4.md").read_text())
-
-
-def _read_image(path: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(path), flags) if path.is_file() else None
-    if image is None:
-        raise DataError(f"{path}: " + ("not a readable image" if path.is_file() else "no such file"))
-    return image
 
 
 if __name__ == "__main__":

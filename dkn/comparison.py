@@ -35,7 +35,7 @@ def comparison(
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    sample = dataset[index]
+    sample = dataset[index].cropped(scale)
     low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, index)))
     outputs = {name: method(sample.color, low) for name, method in methods.items()}
     start = bicubic(sample.color, low)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
@@ -12,8 +12,7 @@ import numpy as np
 from dkn import table2, tables
 from dkn.baselines import BASELINES
 from dkn.comparison import comparison, stack
-from dkn.data.nyu import NYU
-from dkn.data.recording import Recording
+from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.degradation import DEGRADATIONS, degrade
 from dkn.errors import ConfigError
@@ -25,11 +24,6 @@ from dkn.report import write_image, write_json
 from dkn.tables import Column
 from dkn.upsampler import Upsampler
 
-DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
-    "nyu": lambda path: NYU(path, "test"),
-    "recording": Recording,
-}
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Everything but what says which model, on what device and how precisely."""
@@ -38,9 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="[NAME=]PATH",
-        help="a data set; may be repeated, each with its name",
+        help="file or folder of a data set (docs/data.md); may be repeated, each with its name",
     )
     parser.add_argument("--dataset", choices=DATASETS, default="nyu", help="name of a data set given without one")
+    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
+    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")
     parser.add_argument("--scale", type=int, nargs="+", help="default: 8; of --table2: 4 8 16")
     parser.add_argument("--degradation", nargs="+", choices=(*DEGRADATIONS, "all"), default=["bicubic"])
     parser.add_argument("--baselines", action="store_true", help=f"also {', '.join(BASELINES)}")
@@ -58,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    datasets = [_open(text, options.dataset) for text in options.data]
+    datasets = [_open(text, options) for text in options.data]
     scales = options.scale or (table2.SCALES if options.table2 else [8])
     kinds = DEGRADATIONS if "all" in options.degradation else options.degradation
     for dataset in datasets:
@@ -122,7 +118,7 @@ def _rows(methods: Mapping[str, Method]) -> list[str]:
 def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kind: str) -> None:
     if not options.model:
         raise ConfigError("--show-kernels needs a --model")
-    sample = dataset[options.image]
+    sample = dataset[options.image].cropped(scale)
     low = degrade(sample.source, scale, kind, np.random.default_rng((0, options.image)))
     outputs, taps, window = {}, {}, 0
     for model in options.model:
@@ -137,11 +133,13 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
     print(options.figure)
 
 
-def _open(text: str, default: str) -> Dataset:
+def _open(text: str, options: argparse.Namespace) -> Dataset:
     name, equals, path = text.partition("=")
-    if equals and name in DATASETS:
-        return DATASETS[name](Path(path))
-    return DATASETS[default](Path(text))
+    if not equals or name not in DATASETS:
+        name, path = options.dataset, text
+    whole = name == "folder" or len(options.data) == 1  # of several sets the options mean the folder
+    own = (options.unit, options.depth_folder) if whole else (None, None)
+    return open_dataset(name, Path(path), "test", *own)
 
 
 def _pixel(text: str) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Evaluation: RMSE of methods on a data set, by the protocol of the paper (section 4.2).
 
 The low-resolution depth is made from the true one, each method upsamples it, and the root mean square error of each
-image, without a border, is averaged over the images.
+image, without a border, is averaged over the images. Rows and columns that the scale does not divide are cut off at
+the bottom and the right first, so that the low-resolution depth is smaller by the scale exactly.
 """
 
 from __future__ import annotations
@@ -98,11 +99,13 @@ def evaluate(
     count = min(len(dataset), limit) if limit else len(dataset)
     if count < 1 or not methods:
         raise ConfigError("nothing to evaluate: no images, or no method")
+    if scale < 1:
+        raise ConfigError(f"scale={scale}: a factor of at least 1 is needed")
     errors: dict[str, list[float]] = {name: [] for name in methods}
     medians: dict[str, list[float]] = {name: [] for name in methods}
     seconds = dict.fromkeys(methods, 0.0)
     for i in tqdm(range(count), desc=f"{dataset.name} {scale}x {degradation}", unit="image"):
-        sample = dataset[i]
+        sample = dataset[i].cropped(scale)
         low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)))
         for name, method in methods.items():
             started = time.perf_counter()

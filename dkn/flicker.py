@@ -51,7 +51,7 @@ def _of_still_images(
 ) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {name: [] for name in methods}
     for i in tqdm(range(count), desc=f"flicker {scale}x {degradation}", unit="image"):
-        sample = static_crop(dataset[i])
+        sample = static_crop(dataset[i]).cropped(scale)
         inputs = [degrade(sample.source, scale, degradation, np.random.default_rng((seed, i, k))) for k in range(DRAWS)]
         for name, method in methods.items():
             outputs = np.stack([method(sample.color, low) for low in inputs]).astype(np.float64)
@@ -65,7 +65,7 @@ def _of_recording(
     values: dict[str, list[float]] = {name: [] for name in methods}
     previous: dict[str, np.ndarray] = {}
     for i in tqdm(range(count), desc=f"flicker {scale}x {degradation}", unit="frame"):
-        sample = dataset[i]
+        sample = dataset[i].cropped(scale)
         low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)))
         for name, method in methods.items():
             error = method(sample.color, low).astype(np.float64) - sample.depth
@@ -79,9 +79,7 @@ def static_crop(sample: Sample) -> Sample:
     """The middle `CROP` × `CROP` pixels, or as many as there are."""
     height, width = sample.depth.shape
     top, left = (max(n - CROP, 0) // 2 for n in (height, width))
-    inner = slice(top, top + CROP), slice(left, left + CROP)
-    measured = None if sample.measured is None else sample.measured[inner]
-    return Sample(sample.color[inner], sample.depth[inner], sample.name, measured)
+    return sample.part(slice(top, top + CROP), slice(left, left + CROP))
 
 
 def deviation_over_time(frames: np.ndarray, known: np.ndarray) -> float:

@@ -86,6 +86,19 @@ def test_bicubic_row_equals_pil(make_scene, scale):
     assert result.results[0].rmse == pytest.approx(expected, rel=1e-5)
 
 
+def test_what_the_scale_does_not_divide_is_cut_off(make_scene):
+    color, depth = make_scene(50, 67)
+    seen = []
+
+    def method(color, low):
+        seen.append((color.shape, low.shape))
+        return bicubic(color, low)
+
+    result = evaluate(Samples([Sample(color, depth, "one")]), {"a": method}, 8)
+    assert seen == [((48, 64, 3), (6, 8))]
+    assert result.results[0].rmse == pytest.approx(pil_rmse_cm(depth[:48, :64], 8), rel=1e-5)
+
+
 def test_bicubic_row_of_a_file_in_nyus_layout(tiny_nyu):
     data = NYU(tiny_nyu, "test")
     result = evaluate(data, {"bicubic": bicubic}, 4)

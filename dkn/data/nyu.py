@@ -12,13 +12,14 @@ pair), so that neither training nor evaluation holds the set in memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
+from dkn.data.cache import is_cached, open_cache, write_cache
 from dkn.data.sample import Sample
 from dkn.errors import DataError
 
@@ -67,37 +68,26 @@ class NYU:
 
 def _open_cache(path: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     """Colour (N, H, W, 3) uint8 and depth (N, H, W) float32, memory-mapped; made on first use."""
-    files = cache / "color.npy", cache / "depth.npy"
     if not path.is_file():
         raise DataError(f"{path}: no such file; nyu_depth_v2_labeled.mat is at {SOURCE}")
-    # The cache stands only if it is complete and younger than its source.
-    if not all(file.is_file() and file.stat().st_mtime >= path.stat().st_mtime for file in files):
-        _build_cache(path, *files)
-    colors, depths = (np.load(file, mmap_mode="r") for file in files)
-    return colors, depths
+    if not is_cached(cache, since=path.stat().st_mtime):
+        _build_cache(path, cache)
+    return open_cache(cache)
 
 
-def _build_cache(path: Path, color_file: Path, depth_file: Path) -> None:
+def _build_cache(path: Path, cache: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             images, depths = _checked(file, path)
-            color_file.parent.mkdir(parents=True, exist_ok=True)
             count, _, width, height = images.shape
-            # Written under another name first: a run that is cut off leaves no cache that looks complete.
-            partial = [f.with_suffix(".partial") for f in (color_file, depth_file)]
-            open_new = np.lib.format.open_memmap
-            colors = open_new(partial[0], "w+", np.uint8, (count, height, width, 3))
-            metres = open_new(partial[1], "w+", np.float32, (count, height, width))
-            for i in tqdm(range(count), desc=f"caching {path.name}", unit="pair"):
-                colors[i] = images[i].transpose(2, 1, 0)
-                depth = depths[i].T
-                metres[i] = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
-            colors.flush()
-            metres.flush()
-            for temporary, final in zip(partial, (color_file, depth_file), strict=True):
-                temporary.replace(final)
+            write_cache(cache, _upright(images, depths), (count, height, width), f"caching {path.name}")
     except OSError as error:
         raise DataError(f"{path}: cannot be read as HDF5, or its cache not written ({error}); see {SOURCE}") from None
+
+
+def _upright(images: h5py.Dataset, depths: h5py.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for image, depth in zip(images, depths, strict=True):
+        yield image.transpose(2, 1, 0), np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).T
 
 
 def _checked(file: h5py.File, path: Path) -> tuple[h5py.Dataset, h5py.Dataset]:

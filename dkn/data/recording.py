@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dkn.data.pairs import read_color, read_map
 from dkn.data.sample import Sample
 from dkn.depth import to_metres
 from dkn.errors import DataError
@@ -58,12 +59,12 @@ class Recording:
 
     def __getitem__(self, index: int) -> Sample:
         color_file, raw_file, truth_file = self._frames[index]
-        color = _read(color_file, cv2.IMREAD_COLOR)[..., ::-1]
-        raw, truth = (to_metres(_read(file, cv2.IMREAD_UNCHANGED)) for file in (raw_file, truth_file))
+        color = read_color(color_file)
+        raw, truth = (to_metres(read_map(file)) for file in (raw_file, truth_file))
         if not color.shape[:2] == raw.shape == truth.shape:
             raise DataError(f"{raw_file}: {raw.shape}, but colour has {color.shape[:2]} and the truth {truth.shape}")
         truth[near_edges(truth) | ~np.isfinite(raw)] = np.nan
-        return Sample(np.ascontiguousarray(color), truth, raw_file.stem, raw)
+        return Sample(color, truth, raw_file.stem, raw)
 
     def _color_file(self, stem: str) -> Path:
         jpg = self._folder / "rgb" / f"{stem}.jpg"
@@ -82,10 +83,3 @@ def near_edges(depth: np.ndarray, step: float = EDGE_STEP, margin: int = EDGE_MA
         pair[1:] |= jump
     around = np.ones((2 * margin + 1,) * 2, np.uint8)
     return np.asarray(cv2.dilate(edges.astype(np.uint8), around) > 0)
-
-
-def _read(file: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(file), flags) if file.is_file() else None
-    if image is None:
-        raise DataError(f"{file}: " + ("not a readable image" if file.is_file() else "no such file"))
-    return image

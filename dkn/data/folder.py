@@ -1,0 +1,86 @@
+"""Any pairs of colour and depth in a folder of the user's.
+
+They are found by their names, either in sub-folders (color, rgb or images; depth, or another that begins so):
+
+    color/0001.jpg   depth/0001.png
+
+or side by side (also with . or - for _, colour or rgb for color, disp or disparity for depth, and more after depth):
+
+    0001_color.png   0001_depth.png
+
+Depth is an image of 16 or 8 bits, a float TIFF, or a float .npy. Not positive and not finite means unknown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dkn.data.pairs import Pair, PairFiles, pairs_by_folder, pairs_by_suffix, read_map
+from dkn.errors import ConfigError, DataError
+
+COLOR_FOLDERS = ("color", "colour", "rgb", "image", "images")
+LAYOUT = "color/NAME.png with depth/NAME.png, or NAME_color.png with NAME_depth.png"
+
+
+class Folder(PairFiles):
+    """All pairs of a folder.
+
+    Args:
+        path: the folder.
+        unit: metres a count; by default 0.001 for 16 bits (millimetres, as ROS and most recorders write them) and
+            1 for floats (metres). Eight bits have no usual unit.
+        depth_folder: name of the sub-folder with the depth, where several begin with "depth".
+
+    Raises:
+        ConfigError: a unit that is not positive; (from indexing) 8-bit depth and no unit.
+        DataError: missing, incomplete, laid out differently; (from indexing) a file that cannot be read.
+    """
+
+    name = "folder"
+    unit = "cm"
+    unit_scale = 100.0
+    border = 6
+
+    def __init__(self, path: Path, unit: float | None = None, depth_folder: str | None = None):
+        if unit is not None and not unit > 0:
+            raise ConfigError(f"unit={unit}: metres a count, a positive number, is needed")
+        self._metres = unit
+        pairs = _find(Path(path), depth_folder)
+        if not pairs:
+            raise DataError(f"{path}: no pairs; expected {LAYOUT}")
+        super().__init__(pairs)
+
+    def read_depth(self, path: Path) -> np.ndarray:
+        counts = read_map(path)
+        depth = (counts * self._metres_a_count(counts.dtype, path)).astype(np.float32)
+        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+        return depth
+
+    def _metres_a_count(self, kind: np.dtype, path: Path) -> np.float64:
+        if self._metres is not None:
+            return np.float64(self._metres)
+        if kind.kind == "f":
+            return np.float64(1)
+        if kind == np.uint16:
+            return np.float64(1e-3)
+        raise ConfigError(f"{path}: {kind} depth has no usual unit; give one, in metres a count (--unit)")
+
+
+def _find(path: Path, depth_folder: str | None) -> list[Pair]:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; expected {LAYOUT}")
+    folders = {f.name.lower(): f for f in sorted(path.iterdir()) if f.is_dir()}
+    color = next((folders[name] for name in COLOR_FOLDERS if name in folders), None)
+    if depth_folder is not None:
+        if not (path / depth_folder).is_dir():
+            raise DataError(f"{path / depth_folder}: no such folder")
+        depths = [path / depth_folder]
+    else:
+        depths = [folder for name, folder in folders.items() if name.startswith("depth")]
+    if color is None or not depths:
+        return pairs_by_suffix(path, "rgb|colou?r", r"(?:depth|disp|disparity)\w*")
+    if len(depths) > 1:
+        raise DataError(f"{path}: several folders of depth, {', '.join(d.name for d in depths)}; say which")
+    return pairs_by_folder(color, depths[0])
