@@ -15,6 +15,7 @@ _REMARK = (
     "low-resolution depth is not the bicubic one of the rows above (one pixel of each block fits its bicubic row): "
     "do not compare."
 )
+_SINTEL = " How the paper scaled Sintel's depth is not known: its figures there are of another kind."
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
         values = [{r.method: getattr(r, key) for r in c.evaluation.results} for c in columns]
         if any(value is not None for column in values for value in column.values()):
             text += "\n" + _more(title, values, methods, heads)
-    return text + (f"\n{_REMARK}\n" if quoted else "")
+    remark = _REMARK + _SINTEL * any(c.evaluation.dataset == "sintel" for c in columns)
+    return text + (f"\n{remark}\n" if quoted else "")
 
 
 def _more(title: str, values: Sequence[Mapping[str, Any]], methods: Sequence[str], heads: Sequence[str]) -> str:

@@ -53,6 +53,11 @@ def test_table_2_has_absent_rows_and_marks_what_is_quoted():
     assert {"method": "DKN", "rmse": 3.26, "other_input": False} in found[1]["quoted_from_the_paper"]
 
 
+def test_sintel_has_a_remark_of_its_own():
+    assert "Sintel" not in tables.to_markdown([column(dataset="lu")], quoted=True)
+    assert "Sintel" in tables.to_markdown([column(), column(dataset="sintel")], quoted=True)
+
+
 def test_the_paper_has_no_figures_for_other_inputs():
     assert "paper:" not in tables.to_markdown([column(kind="noise"), column(dataset="recording")], quoted=True)
 
