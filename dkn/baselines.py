@@ -103,19 +103,35 @@ def _normalised(smooth: Callable[[Array], Array], depth: Array, confidence: Arra
 BASELINES: dict[str, Baseline] = {
     "guided filter": Baseline(
         _guided,
-        {4: {"radius": 2, "eps": 6.5}, 8: {"radius": 4, "eps": 6.5}, 16: {"radius": 8, "eps": 6.5}},
+        {
+            4: {"radius": 1, "eps": 6.5},
+            8: {"radius": 1, "eps": 6.5},
+            16: {"radius": 2, "eps": 6.5},
+        },
     ),
     "joint bilateral": Baseline(
         _joint_bilateral,
-        {s: {"sigma_color": 12.0, "radius": s, "sigma_space": s / 4, "edge": 0.05} for s in (4, 8, 16)},
+        {
+            4: {"sigma_color": 96, "radius": 4, "sigma_space": 1, "edge": 0.02},
+            8: {"sigma_color": 96, "radius": 8, "sigma_space": 2, "edge": 0.02},
+            16: {"sigma_color": 96, "radius": 16, "sigma_space": 4, "edge": 0.02},
+        },
     ),
     "fast bilateral solver": Baseline(
         _fast_bilateral_solver,
-        {s: {"sigma_space": s, "sigma_color": 8.0, "lambda": 32.0, "edge": 0.05} for s in (4, 8, 16)},
+        {
+            4: {"sigma_space": 2, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+            8: {"sigma_space": 4, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+            16: {"sigma_space": 8, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+        },
     ),
     "fast global smoother": Baseline(
         _fast_global_smoother,
-        {s: {"lambda": 3.0, "sigma_color": 8.0, "edge": 0.05} for s in (4, 8, 16)},
+        {
+            4: {"lambda": 0.3, "sigma_color": 64, "edge": 0.01},
+            8: {"lambda": 1, "sigma_color": 64, "edge": 0.02},
+            16: {"lambda": 3, "sigma_color": 128, "edge": 0.02},
+        },
     ),
 }
 """By name, as methods of `evaluation.evaluate`."""
