@@ -22,7 +22,7 @@ from dkn.kernel_figure import kernel_figure
 from dkn.models import find_model
 from dkn.report import write_image, write_json
 from dkn.tables import Column
-from dkn.upsampler import Upsampler
+from dkn.upsampler import Taps, Upsampler
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -120,12 +120,15 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
         raise ConfigError("--show-kernels needs a --model")
     sample = dataset[options.image].cropped(scale)
     low = degrade(sample.source, scale, kind, np.random.default_rng((0, options.image)))
-    outputs, taps, window = {}, {}, 0
+    outputs: dict[str, np.ndarray] = {}
+    taps: dict[str, list[Taps]] = {}
+    window = 0
     for model in options.model:
         path = find_model(model, scale)
         upsampler = Upsampler(path, device=options.device, precision=options.precision, fill_holes=True)
-        outputs[path.stem] = upsampler(sample.color, low)
-        taps[path.stem] = upsampler.taps(sample.color, low, options.show_kernels)
+        name = str(path) if path.stem in outputs else path.stem
+        outputs[name] = upsampler(sample.color, low)
+        taps[name] = upsampler.taps(sample.color, low, options.show_kernels)
         window = max(window, upsampler.load(scale).network.config.window)
     start = bicubic(sample.color, low)
     picture = kernel_figure(sample.color, start, outputs, taps, options.show_kernels, window, sample.depth)
