@@ -1,37 +1,137 @@
-"""Methods to compare with, from a well-kept library (opencv-contrib), where it is installed."""
+"""Methods to compare with, from a well-kept library (opencv-contrib), where it is installed.
+
+Each starts from the bicubic interpolation and looks at colour, as the paper's baselines do: the guided filter (He et
+al.), joint bilateral upsampling (Kopf et al.), the fast bilateral solver (Barron and Poole) and the fast global
+smoother (Min et al.). Their parameters depend on the scale; `dkn.tuning` chose them on training images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from dkn.bilateral_solver import solve
 from dkn.errors import ConfigError
 from dkn.upsampler import upsample_bicubic
 
-_RANGE = 10.0  # metres that the filters see as 1
+Array = np.ndarray
+Parameters = Mapping[str, float]
 
 
-def _filtered(
-    apply: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A filter of (guide uint8 BGR, depth float32 in 0..1) as a method on arrays in metres."""
+@dataclass(frozen=True)
+class Baseline:
+    """A filter as a method of `evaluation.evaluate`.
 
-    def method(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    Depth comes out in the unit it went in, whatever that is: every filter is linear in depth.
+    """
+
+    apply: Callable[[Array, Array, Array, Parameters], Array]
+    """(guide uint8 BGR, interpolated depth float32, edge strength float32, parameters) → depth."""
+    parameters: Mapping[int, Parameters]
+    """By scale; another scale takes those of the nearest, as a ratio."""
+
+    def __call__(self, color: Array, depth: Array) -> Array:
+        """(H, W, 3) uint8 RGB and (h, w) float32 with NaN → (H, W) float32, without holes.
+
+        Raises:
+            ConfigError: an OpenCV without its contrib modules.
+        """
+        scale = math.sqrt(color[..., 0].size / depth.size)
+        nearest = min(self.parameters, key=lambda s: abs(math.log(s / scale)))
+        return self.run(color, depth, self.parameters[nearest])
+
+    def run(self, color: Array, depth: Array, parameters: Parameters) -> Array:
+        """The same with parameters of the caller's."""
         if not hasattr(cv2, "ximgproc"):
             raise ConfigError("the baselines need OpenCV's contrib modules: pip install opencv-contrib-python-headless")
-        start = upsample_bicubic(depth, (color.shape[0], color.shape[1]), fill=True) / np.float32(_RANGE)
-        guide = np.ascontiguousarray(color[..., ::-1])
-        return np.asarray(apply(guide, start), np.float32).reshape(start.shape) * np.float32(_RANGE)
+        start = upsample_bicubic(depth, (color.shape[0], color.shape[1]), fill=True)
+        scale = math.sqrt(start.size / depth.size)
+        result = self.apply(np.ascontiguousarray(color[..., ::-1]), start, _edge_strength(start, scale), parameters)
+        return np.asarray(result, np.float32).reshape(start.shape)
 
-    return method
+
+def _edge_strength(depth: Array, scale: float) -> Array:
+    """(H, W) float32: how much depth changes along one low-resolution pixel, as a share of the depth."""
+    down = cv2.Sobel(depth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    right = cv2.Sobel(depth, cv2.CV_32F, 1, 0, scale=1 / 8)
+    return np.asarray(scale * np.hypot(down, right) / np.maximum(np.abs(depth), 1e-6), np.float32)
 
 
-BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "guided filter": _filtered(lambda guide, depth: cv2.ximgproc.guidedFilter(guide, depth, 8, 6.5)),
-    "joint bilateral": _filtered(
-        lambda guide, depth: cv2.ximgproc.jointBilateralFilter(guide.astype(np.float32), depth, 17, 12.0, 5.0)
+def _confidence(edges: Array, parameters: Parameters) -> Array:
+    """Trust in the interpolated depth, 0..1: little across a depth edge, where it is a mixture of both sides."""
+    return np.maximum(np.exp(-edges / np.float32(parameters["edge"])), np.float32(1e-4))
+
+
+def _guided(guide: Array, depth: Array, edges: Array, p: Parameters) -> Array:
+    return np.asarray(cv2.ximgproc.guidedFilter(guide, depth, int(p["radius"]), p["eps"]))
+
+
+def _joint_bilateral(guide: Array, depth: Array, edges: Array, p: Parameters) -> Array:
+    joint, diameter = guide.astype(np.float32), 2 * int(p["radius"]) + 1
+
+    def smooth(image: Array) -> Array:
+        return np.asarray(cv2.ximgproc.jointBilateralFilter(joint, image, diameter, p["sigma_color"], p["sigma_space"]))
+
+    return _normalised(smooth, depth, _confidence(edges, p))
+
+
+def _fast_global_smoother(guide: Array, depth: Array, edges: Array, p: Parameters) -> Array:
+    def smooth(image: Array) -> Array:
+        return np.asarray(cv2.ximgproc.fastGlobalSmootherFilter(guide, image, p["lambda"], p["sigma_color"]))
+
+    return _normalised(smooth, depth, _confidence(edges, p))
+
+
+def _fast_bilateral_solver(guide: Array, depth: Array, edges: Array, p: Parameters) -> Array:
+    trust = _confidence(edges, p)
+    solution = solve(
+        guide, depth, trust, sigma_space=p["sigma_space"], sigma_color=p["sigma_color"], strength=p["lambda"]
+    )
+    # The solution is constant in each cell of its grid: where the interpolation is trusted, slopes are better there.
+    return np.asarray(trust * depth + (1 - trust) * solution)
+
+
+def _normalised(smooth: Callable[[Array], Array], depth: Array, confidence: Array) -> Array:
+    """A smoothing filter as a weighted mean of trusted pixels (normalised convolution, Knutsson and Westin)."""
+    return np.asarray(smooth(depth * confidence) / np.maximum(smooth(confidence), 1e-12))
+
+
+BASELINES: dict[str, Baseline] = {
+    "guided filter": Baseline(
+        _guided,
+        {
+            4: {"radius": 1, "eps": 6.5},
+            8: {"radius": 1, "eps": 6.5},
+            16: {"radius": 2, "eps": 6.5},
+        },
+    ),
+    "joint bilateral": Baseline(
+        _joint_bilateral,
+        {
+            4: {"sigma_color": 96, "radius": 4, "sigma_space": 1, "edge": 0.02},
+            8: {"sigma_color": 96, "radius": 8, "sigma_space": 2, "edge": 0.02},
+            16: {"sigma_color": 96, "radius": 16, "sigma_space": 4, "edge": 0.02},
+        },
+    ),
+    "fast bilateral solver": Baseline(
+        _fast_bilateral_solver,
+        {
+            4: {"sigma_space": 2, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+            8: {"sigma_space": 4, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+            16: {"sigma_space": 8, "sigma_color": 8, "lambda": 0.02, "edge": 0.2},
+        },
+    ),
+    "fast global smoother": Baseline(
+        _fast_global_smoother,
+        {
+            4: {"lambda": 0.3, "sigma_color": 64, "edge": 0.01},
+            8: {"lambda": 1, "sigma_color": 64, "edge": 0.02},
+            16: {"lambda": 3, "sigma_color": 128, "edge": 0.02},
+        },
     ),
 }
-"""By name, as methods of `evaluation.evaluate`. Each starts from the bicubic interpolation."""
+"""By name, as methods of `evaluation.evaluate`."""

@@ -8,20 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
-import numpy as np
 import torch
 
-from dkn import report
-from dkn.baselines import BASELINES
+from dkn import ablation, evaluate_command, report
 from dkn.data.pairs import read_color, read_map
 from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
 from dkn.data.sample import Dataset
-from dkn.degradation import DEGRADATIONS
 from dkn.depth import to_metres, to_millimetres
 from dkn.errors import DataError, DknError
-from dkn.evaluation import Method, bicubic, evaluate, model_method
-from dkn.models import find_model
+from dkn.evaluation import bicubic, evaluate, model_method
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 from dkn.upsampler import Upsampler, upsample_bicubic
@@ -77,14 +72,26 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     evaluation = commands.add_parser("evaluate", help="RMSE of models and baselines on a data set")
-    _add_data_options(evaluation, DATASETS)
-    evaluation.add_argument("--scale", type=int, default=8)
-    evaluation.add_argument("--degradation", choices=DEGRADATIONS, default="bicubic")
-    evaluation.add_argument("--baselines", action="store_true", help=f"also {', '.join(BASELINES)}")
-    evaluation.add_argument("--limit", type=int, help="the first N images only")
-    evaluation.add_argument("--json", type=Path, help="write the table here too")
+    evaluate_command.add_options(evaluation)
     _add_model_options(evaluation, precision="fp32", many=True)
-    evaluation.set_defaults(run=_evaluate)
+    evaluation.set_defaults(run=evaluate_command.run)
+
+    ablate = commands.add_parser(
+        "ablate", help="train and evaluate the variants of the paper's Table 4; resumes itself"
+    )
+    _add_data_options(ablate, HALVED)
+    ablate.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
+    ablate.add_argument("--scale", type=int, default=8)
+    ablate.add_argument("--out", type=Path, required=True, help="folder of the runs and of table4.md, table4.json")
+    ablate.add_argument("--steps", type=int, required=True, help="budget of each variant")
+    ablate.add_argument("--kernel-sizes", type=int, nargs="+", default=list(ablation.KERNEL_SIZES))
+    ablate.add_argument("--limit", type=int, help="evaluate on the first N test images only")
+    ablate.add_argument("--device", default="auto")
+    ablate.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    _add_fields(ablate, TrainConfig, ("batch_size", "crop", "learning_rate", "seed"))
+    _add_fields(ablate, NetworkConfig, ("n1", "n2"))
+    ablate.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
+    ablate.set_defaults(run=_ablate)
     return parser
 
 
@@ -129,11 +136,11 @@ def _upsample(options: argparse.Namespace) -> None:
         fill_holes=options.fill_holes,
     )
     result = upsampler(color, depth)
-    _write_image(options.out, to_millimetres(result))
+    report.write_image(options.out, to_millimetres(result))
     if options.figure:
         size = (color.shape[0], color.shape[1])
         panels = {"color": color, "input (bicubic)": upsample_bicubic(depth, size), "output": result}
-        _write_image(options.figure, report.figure(panels))
+        report.write_image(options.figure, report.figure(panels))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -179,27 +186,20 @@ def _train(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    methods: dict[str, Method] = {"bicubic": bicubic}
-    if options.baselines:
-        methods |= BASELINES
-    for model in options.model:
-        path = find_model(model, options.scale)
-        # Every run's model has the same file name: then the path tells them apart.
-        name = str(path) if path.stem in methods else path.stem
-        methods[name] = model_method(path, options.device, options.precision)
-    result = evaluate(_open_dataset(options, "test"), methods, options.scale, options.degradation, options.limit)
-    print(result.table())
-    if options.json:
-        report.write_json(options.json, result.to_json())
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() != ".png":
-        raise DataError(f"{path}: pictures are written as .png")
-    if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image):
-        raise DataError(f"{path}: cannot be written")
+def _ablate(options: argparse.Namespace) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    network = NetworkConfig(options.model, n1=options.n1, n2=options.n2)
+    config = TrainConfig(
+        network,
+        options.scale,
+        steps=options.steps,
+        bf16=not options.fp32,
+        **{name: getattr(options, name) for name in ("batch_size", "crop", "learning_rate", "seed")},
+    )
+    train, test = _open_dataset(options, "train"), _open_dataset(options, "test")
+    ablation.run(train, test, config, options.out, options.kernel_sizes, options.limit, options.device)
+    print((options.out / "table4.md").read_text())
 
 
 if __name__ == "__main__":

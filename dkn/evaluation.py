@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,14 @@ class Result:
     method: str
     rmse: float
     mean_seconds: float
+    median_error: float | None = None
+    """Median absolute error, mean over the images; for what a sensor measured only. There a few pixels are off by whole
+    steps in depth, whatever the method, and make most of the RMSE."""
+    flicker: float | None = None
+    """How much the output moves over time where the scene does not (`flicker.py`); None: not measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,21 @@ class Evaluation:
     results: Sequence[Result]
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "results": [vars(result) for result in self.results]}
+        return {**vars(self), "results": [result.to_json() for result in self.results]}
+
+    def with_flicker(self, flicker: Mapping[str, float]) -> Evaluation:
+        """The same with each method's flicker."""
+        return replace(self, results=[replace(r, flicker=flicker[r.method]) for r in self.results])
 
     def table(self) -> str:
         """The results as text, best first."""
         title = f"{self.dataset}, {self.scale}x, {self.degradation}, {self.count} images, RMSE in {self.unit}"
         width = max(len(result.method) for result in self.results)
-        rows = sorted(self.results, key=lambda r: r.rmse)
-        lines = [f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms" for r in rows]
+        lines = []
+        for r in sorted(self.results, key=lambda r: r.rmse):
+            more = "" if r.median_error is None else f"   median {r.median_error:.3f}"
+            more += "" if r.flicker is None else f"   flicker {r.flicker:.3f}"
+            lines.append(f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms{more}")
         return "\n".join([title, *lines])
 
 
@@ -87,16 +102,27 @@ def evaluate(
     if scale < 1:
         raise ConfigError(f"scale={scale}: a factor of at least 1 is needed")
     errors: dict[str, list[float]] = {name: [] for name in methods}
+    medians: dict[str, list[float]] = {name: [] for name in methods}
     seconds = dict.fromkeys(methods, 0.0)
     for i in tqdm(range(count), desc=f"{dataset.name} {scale}x {degradation}", unit="image"):
         sample = dataset[i].cropped(scale)
-        low = degrade(sample.depth, scale, degradation, np.random.default_rng((seed, i)))
+        low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)))
         for name, method in methods.items():
             started = time.perf_counter()
             result = method(sample.color, low)
             seconds[name] += time.perf_counter() - started
             errors[name].append(dataset.unit_scale * rmse(result, sample.depth, dataset.border))
-    results = [Result(name, float(np.mean(errors[name])), seconds[name] / count) for name in methods]
+            if sample.measured is not None:
+                medians[name].append(dataset.unit_scale * median_error(result, sample.depth, dataset.border))
+    results = [
+        Result(
+            name,
+            float(np.mean(errors[name])),
+            seconds[name] / count,
+            float(np.mean(m)) if (m := medians[name]) else None,
+        )
+        for name in methods
+    ]
     return Evaluation(dataset.name, scale, degradation, dataset.unit, count, results)
 
 
@@ -107,7 +133,17 @@ def rmse(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
         result, truth: (H, W), NaN = unknown.
         border: pixels left out at each side.
     """
+    difference = _known_differences(result, truth, border)
+    return math.sqrt(float(np.mean(difference**2))) if difference.size else math.nan
+
+
+def median_error(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
+    """Median absolute error over the same pixels; NaN if there is none."""
+    difference = _known_differences(result, truth, border)
+    return float(np.median(np.abs(difference))) if difference.size else math.nan
+
+
+def _known_differences(result: np.ndarray, truth: np.ndarray, border: int) -> np.ndarray:
     inner = (slice(border, -border or None),) * 2
     difference = (result.astype(np.float64) - truth)[inner]
-    known = np.isfinite(difference)
-    return math.sqrt(float(np.mean(difference[known] ** 2))) if known.any() else math.nan
+    return difference[np.isfinite(difference)]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from dkn.errors import DataError
 
 _LABEL_HEIGHT = 26
 
@@ -45,15 +48,35 @@ def figure(panels: dict[str, np.ndarray]) -> np.ndarray:
     span = depth_span(*depths) if depths else (0.0, 1.0)
     pictures = {name: colorize(p, *span) if p.ndim == 2 else p for name, p in panels.items()}
     height, width = next(iter(pictures.values())).shape[:2]
-    columns = []
-    for name, picture in pictures.items():
-        label = np.full((_LABEL_HEIGHT, width, 3), 255, np.uint8)
-        cv2.putText(label, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-        picture = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_NEAREST)
-        columns.append(np.concatenate((label, picture)))
-    gap = np.full((columns[0].shape[0], 6, 3), 255, np.uint8)
-    spaced = [part for column in columns for part in (column, gap)][:-1]
-    return np.concatenate(spaced, axis=1)
+    return beside([labelled(name, picture, (height, width)) for name, picture in pictures.items()])
+
+
+def labelled(name: str, picture: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 under its name, enlarged without smoothing to `size` (H, W) if given."""
+    height, width = size or picture.shape[:2]
+    label = np.full((_LABEL_HEIGHT, width, 3), 255, np.uint8)
+    cv2.putText(label, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    picture = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.concatenate((label, picture))
+
+
+def beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one height side by side, with a gap between them."""
+    gap = np.full((pictures[0].shape[0], 6, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB or (H, W) uint8 or uint16 as PNG, making the folder.
+
+    Raises:
+        DataError: another kind of file, or one that cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() != ".png":
+        raise DataError(f"{path}: pictures are written as .png")
+    if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image):
+        raise DataError(f"{path}: cannot be written")
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,29 @@ class Loaded(NamedTuple):
     path: Path
     run: Runner
     info: ModelInfo
+
+
+class Taps(NamedTuple):
+    """What a network did at one pixel: where it read the interpolated depth, and with which weights."""
+
+    regular: np.ndarray
+    """(k², 2) float32 pixels as (x, y), relative to the pixel: q of eq. (4)."""
+    positions: np.ndarray
+    """The same after the offsets: q + Δq."""
+    weights: np.ndarray
+    """(k²,) float32: K of eq. (3) or (7)."""
+
+
+class _Scaled(NamedTuple):
+    """A depth map prepared for a network."""
+
+    model: Loaded
+    filled: Tensor
+    """(1, 1, h, w) metres, without holes."""
+    depth: Tensor
+    """(1, 1, H, W); · unit + start are metres."""
+    start: Tensor
+    unit: Tensor
 
 
 class Upsampler:
@@ -112,31 +136,66 @@ class Upsampler:
             ImageError: arrays of another shape or type.
             CheckpointError: no model for this scale, or a damaged one.
         """
-        _check(color, depth)
+        guidance, low, valid = self._tensors(color, depth)
         size = color.shape[0], color.shape[1]
-        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
-        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
         if not bool(valid.any()):
             return np.full(size, np.nan, np.float32)
-        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
-        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
         with torch.inference_mode():
-            result = self._upsample(guidance[None], low, valid, size)
+            result = self._upsample(guidance, low, valid, size)
         return result[0, 0].cpu().numpy()
 
-    def _upsample(self, color: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+    def taps(self, color: np.ndarray, depth: np.ndarray, pixels: Sequence[tuple[int, int]]) -> list[Taps]:
+        """Where the network looks for each of these pixels (x, y), and how it weighs what it finds.
+
+        Args:
+            color, depth: as for `__call__`, with at least one valid depth.
+
+        Raises:
+            ImageError: arrays of another shape or type, or a pixel outside the image.
+        """
+        guidance, low, valid = (tensor.cpu() for tensor in self._tensors(color, depth))
+        height, width = color.shape[:2]
+        for x, y in pixels:
+            if not (0 <= x < width and 0 <= y < height):
+                raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
+        if not bool(valid.any()):
+            raise ImageError("the depth has no valid pixel")
+        scaled = self._scaled(low, valid, (height, width))
+        network = scaled.model.run.network
+        with torch.inference_mode():
+            weights, offsets = network.kernels(guidance.permute(0, 3, 1, 2).float() / 255, scaled.depth)
+        found = []
+        for x, y in pixels:
+            shift = 0 if offsets is None else offsets[0, :, y, x].view(-1, 2) * network.config.offset_unit
+            parts = network.taps, network.taps + shift, weights[0, :, y, x]
+            found.append(Taps(*(part.numpy() for part in parts)))
+        return found
+
+    def _tensors(self, color: np.ndarray, depth: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Guidance (1, H, W, 3) uint8, depth (1, 1, h, w) float32 and its validity."""
+        _check(color, depth)
+        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
+        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
+        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
+        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
+        return guidance[None], low, valid
+
+    def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+        model, filled, depth, start, unit = self._scaled(low, valid, size)
+        result = model.run(guidance, depth) * unit + start
+        result = clamp_to_local_range(result, filled, valid, model.run.network.config.window // 2)
+        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
+
+    def _scaled(self, low: Tensor, valid: Tensor, size: tuple[int, int]) -> _Scaled:
+        """The depth map as the network for its scale wants to see it."""
         filled = fill_holes(low, valid)
         depth = resize_bicubic(filled, size)
-        scale = math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3]))
-        _, run, info = self.load(self._scale or scale)
-        if info.depth_range is None:
+        model = self.load(self._scale or math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3])))
+        if model.info.depth_range is None:
             start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
         else:
-            start, unit = depth.new_zeros(()), depth.new_tensor(info.depth_range)
-        normalised = (depth - start) / unit
-        result = run(color, normalised) * unit + start
-        result = clamp_to_local_range(result, filled, valid, run.engine.config.window // 2)
-        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
+            start, unit = depth.new_zeros(()), depth.new_tensor(model.info.depth_range)
+        return _Scaled(model, filled, (depth - start) / unit, start, unit)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

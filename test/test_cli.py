@@ -103,7 +103,7 @@ def test_train_then_resume_then_evaluate(tiny_nyu, tmp_path, capfd):
     assert (table["dataset"], table["scale"], table["degradation"]) == ("nyu", 4, "bicubic")
     assert (table["unit"], table["count"]) == ("cm", 2)
     rows = {row["method"]: row["rmse"] for row in table["results"]}
-    assert len(rows) == len(table["results"]) == 5  # both models, though their files have one name
+    assert len(rows) == len(table["results"]) == 7  # both models, though their files have one name
     assert "bicubic" in rows
     assert all(np.isfinite(rmse) for rmse in rows.values())
     out = capfd.readouterr().out

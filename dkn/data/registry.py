@@ -10,13 +10,14 @@ from dkn.data.lu import Lu
 from dkn.data.middlebury import Middlebury
 from dkn.data.nyu import NYU
 from dkn.data.nyu_split import NYUSplit
+from dkn.data.recording import Recording
 from dkn.data.rooms import Rooms
 from dkn.data.sample import Dataset
 from dkn.data.sintel import Sintel
 from dkn.errors import ConfigError
 
-DATASETS = ("nyu", "middlebury", "lu", "sintel", "folder", "synthetic")
-TEST_ONLY = ("middlebury", "lu", "sintel")
+DATASETS = ("nyu", "middlebury", "lu", "sintel", "recording", "folder", "synthetic")
+TEST_ONLY = ("middlebury", "lu", "sintel", "recording")
 HALVED = ("nyu", "synthetic")
 """Sets with a half to train on and one to test on. The others are one piece, whatever the split."""
 
@@ -53,6 +54,8 @@ def open_dataset(
         return Folder(path, unit, depth_folder)
     if name == "synthetic":
         return Rooms(path, split)
+    if name == "recording":
+        return Recording(path)
     if name == "middlebury":
         return Middlebury(path)
     return Lu(path) if name == "lu" else Sintel(path)

@@ -23,11 +23,24 @@ class Sample:
     depth: np.ndarray
     """(H, W) float32 metres, for sets that are not metric by `from_levels`; NaN where unknown."""
     name: str
+    measured: np.ndarray | None = None
+    """(H, W) float32 as `depth`: what a sensor gave, in sets that have it. The network's input is then made from this,
+    and `depth` is only what its output is compared with."""
+
+    @property
+    def source(self) -> np.ndarray:
+        """The map that low-resolution input is made from."""
+        return self.depth if self.measured is None else self.measured
 
     def cropped(self, multiple: int) -> Sample:
         """Without the rows at the bottom and the columns at the right that `multiple` does not divide."""
         height, width = (n - n % multiple or n for n in self.depth.shape)
-        return Sample(self.color[:height, :width], self.depth[:height, :width], self.name)
+        return self.part(slice(height), slice(width))
+
+    def part(self, rows: slice, columns: slice) -> Sample:
+        """A rectangle of it."""
+        measured = None if self.measured is None else self.measured[rows, columns]
+        return Sample(self.color[rows, columns], self.depth[rows, columns], self.name, measured)
 
 
 class Dataset(Protocol):

@@ -117,7 +117,7 @@ class Runner:
     """
 
     def __init__(self, network: KernelNetwork, choices: list[Choice]):
-        self._network = network
+        self.network = network
         self._engines = self._working(choices)
         self.engine = next(self._engines)
 
@@ -151,8 +151,8 @@ class Runner:
         problem = "no engine to choose from"
         for choice in choices:
             try:
-                engine = choice.make(self._network)
-                difference = difference_from_reference(engine, self._network)
+                engine = choice.make(self.network)
+                difference = difference_from_reference(engine, self.network)
             except Exception as error:  # a runtime that cannot be used here says so in its own way
                 problem = f"engine {choice} cannot be used here: {error}".partition("\n")[0]
             else:

@@ -1,0 +1,155 @@
+"""The paper's Table 4, trained and evaluated anew at a budget of one's own: `dkn ablate`.
+
+Every variant is a run of its own in a folder of its own. What is there already is resumed, or taken over if it is
+finished: the command may be cut off and started again at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dkn import paper
+from dkn.data.sample import Dataset
+from dkn.errors import DataError
+from dkn.evaluation import Evaluation, bicubic, evaluate, model_method
+from dkn.networks import NetworkConfig
+from dkn.report import write_json
+from dkn.training import MODEL, TrainConfig, Trainer
+
+RESULT = "result.json"
+KERNEL_SIZES = (3, 5, 7)
+
+_SOURCE = {"rgb": "RGB", "depth": "depth", "both": "RGB + depth", "none": "regular grid"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One figure of the table: a network, and what came out."""
+
+    network: NetworkConfig
+    rmse: float | None = None
+    """In the unit of the test set; None: not there yet."""
+    steps: int = 0
+
+    @property
+    def name(self) -> str:
+        """Folder of the run."""
+        n = self.network
+        residual = "residual" if n.residual else "direct"
+        return f"{n.architecture}_k{n.kernel_size}_weights-{n.weights_from}_offsets-{n.offsets_from}_{residual}"
+
+    @property
+    def quoted(self) -> float | None:
+        """The paper's figure."""
+        n = self.network
+        return paper.table_4(n.architecture, n.weights_from, n.offsets_from, n.residual, n.kernel_size)
+
+
+def variants(base: NetworkConfig, kernel_sizes: Sequence[int] = KERNEL_SIZES) -> list[Variant]:
+    """The rows of Table 4 as changes to `base`, for each kernel size; learned offsets up to 7×7, as in the paper."""
+    found = []
+    for weights, offsets, residual in paper.TABLE_4_ROWS:
+        for size in kernel_sizes:
+            if offsets != "none" and size >= base.window:
+                continue  # no freedom is left for the offsets
+            changes: dict[str, Any] = {"weights_from": weights, "offsets_from": offsets, "residual": residual}
+            network = dataclasses.replace(base, kernel_size=size, window=max(base.window, size), **changes)
+            found.append(Variant(network))
+    return found
+
+
+def run(
+    train: Dataset,
+    test: Dataset,
+    config: TrainConfig,
+    out: Path,
+    kernel_sizes: Sequence[int] = KERNEL_SIZES,
+    limit: int | None = None,
+    device: str = "auto",
+) -> list[Variant]:
+    """Train every variant for `config.steps`, evaluate it on `test`, and write the table after each.
+
+    Args:
+        config: how each is trained; its network is what the variants are changes of.
+        out: folder of the runs, `table4.json` and `table4.md`.
+        limit: test images; default: all.
+
+    Returns:
+        The variants, all with their RMSE.
+
+    Raises:
+        ConfigError: a folder holds a run of another configuration.
+    """
+    table = variants(config.network, kernel_sizes)
+    start = evaluate(test, {"bicubic": bicubic}, config.scale, limit=limit)
+    for i, variant in enumerate(table):
+        print(f"{i + 1} of {len(table)}: {variant.name}", flush=True)
+        rmse = _trained(variant, train, test, config, out / variant.name, limit, device)
+        table[i] = dataclasses.replace(variant, rmse=rmse, steps=config.steps)
+        write(table, start, config, out)
+    return table
+
+
+def _trained(
+    variant: Variant, train: Dataset, test: Dataset, config: TrainConfig, out: Path, limit: int | None, device: str
+) -> float:
+    config = dataclasses.replace(config, network=variant.network)
+    trainer = Trainer(train, config, out, device=device, resume=True)
+    count = min(len(test), limit) if limit else len(test)
+    facts = {"steps": config.steps, "dataset": test.name, "count": count}
+    if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
+        return float(known["rmse"])
+    trainer.run()
+    result = evaluate(test, {variant.name: model_method(out / MODEL, device)}, config.scale, limit=limit)
+    write_json(out / RESULT, facts | {"rmse": result.results[0].rmse})
+    return result.results[0].rmse
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(file.read_text())) if file.is_file() else None
+    except ValueError:
+        raise DataError(f"{file}: damaged; delete it to have that run evaluated again") from None
+
+
+def write(table: Sequence[Variant], start: Evaluation, config: TrainConfig, out: Path) -> None:
+    """`table4.json` and `table4.md` in `out`; `start` is what bicubic interpolation reaches."""
+    rows = [dataclasses.asdict(v.network) | {"rmse": v.rmse, "quoted_from_the_paper": v.quoted} for v in table]
+    facts = {key: getattr(start, key) for key in ("dataset", "scale", "degradation", "unit", "count")}
+    facts |= {"steps": config.steps, "bicubic": start.results[0].rmse, "results": rows}
+    write_json(out / "table4.json", facts)
+    (out / "table4.md").write_text(to_markdown(table, start, config))
+
+
+def to_markdown(table: Sequence[Variant], start: Evaluation, config: TrainConfig) -> str:
+    """Rows as in Table 4, kernel sizes across; the paper's figure in italics beside each."""
+    sizes = sorted({variant.network.kernel_size for variant in table})
+    lines = [f"| weights from | offsets from | residual | {' | '.join(f'{k}×{k}' for k in sizes)} |"]
+    lines.append("|---|---|---|" + "---:|" * len(sizes))
+    rows: dict[tuple[str, str, bool], dict[int, Variant]] = {}
+    for variant in table:
+        n = variant.network
+        rows.setdefault((n.weights_from, n.offsets_from, n.residual), {})[n.kernel_size] = variant
+    for (weights, offsets, residual), found in rows.items():
+        cells = [_cell(found.get(size)) for size in sizes]
+        head = f"| {_SOURCE[weights]} | {_SOURCE[offsets]} | {'yes' if residual else 'no'} | "
+        lines.append(head + " | ".join(cells) + " |")
+    about = (
+        f"{config.network.architecture.upper()}, {start.dataset}, {start.scale}×, {start.count} test images, RMSE in "
+        f"{start.unit} (bicubic interpolation: {start.results[0].rmse:.3f}). Each variant was trained for "
+        f"{config.steps} steps of {config.batch_size} crops of {config.crop}×{config.crop}. *In italics: the paper's "
+        "figure, quoted; it trained for 40,000 steps on whole images.*"
+    )
+    return "\n".join(lines) + f"\n\n{about}\n"
+
+
+def _cell(variant: Variant | None) -> str:
+    if variant is None:
+        return "–"
+    ours = "not yet" if variant.rmse is None else f"{variant.rmse:.3f}"
+    return ours if variant.quoted is None else f"{ours} *{variant.quoted:.2f}*"

@@ -1,0 +1,43 @@
+"""The search for the baselines' parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dkn import tuning
+from dkn.baselines import BASELINES
+from dkn.data.nyu import NYU
+from dkn.degradation import degrade
+from dkn.evaluation import rmse
+
+
+def test_candidates_are_all_combinations_with_lengths_in_pixels(monkeypatch):
+    monkeypatch.setitem(tuning.GRIDS, "made-up", {"radius": (0.5, 1), "eps": (3, 4)})
+    assert tuning.candidates("made-up", 8) == [
+        {"radius": 4, "eps": 3},
+        {"radius": 4, "eps": 4},
+        {"radius": 8, "eps": 3},
+        {"radius": 8, "eps": 4},
+    ]
+
+
+def test_search_orders_by_error(tiny_nyu):
+    data = NYU(tiny_nyu, "train")
+    found = tuning.search(data, "guided filter", 4, [0, 3])
+    assert len(found) == len(tuning.candidates("guided filter", 4))
+    errors = [error for error, _ in found]
+    assert errors == sorted(errors)
+    for error, parameters in (found[0], found[-1]):
+        each = []
+        for sample in (data[0], data[3]):
+            low = degrade(sample.depth, 4, "bicubic", np.random.default_rng(0))
+            each.append(100 * rmse(BASELINES["guided filter"].run(sample.color, low, parameters), sample.depth, 6))
+        assert error == pytest.approx(np.mean(each))
+
+
+def test_command(tiny_nyu, capfd):
+    tuning.main([f"--data={tiny_nyu}", "--images=2", "--scale", "4", "--method", "guided filter"])
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("| scale | method | best parameters")
+    assert lines[2].startswith("| 4x | guided filter | radius ")
