@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,8 +37,17 @@ def choose_device(name: str) -> torch.device:
 
 def has_native_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+
+
+def has_native_int8() -> bool:
+    """Whether the CPU sums products of bytes in hardware."""
+    return bool({"avx512_vnni", "avx_vnni", "amx_int8"} & _cpu_flags())
+
+
+@cache
+def _cpu_flags() -> set[str]:
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        return set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return set()

@@ -243,6 +243,12 @@ class Stream(nn.Module):
         """The convolutions of the features in order, each with its BN; a ReLU follows each."""
         raise NotImplementedError
 
+    @staticmethod
+    def _first(conv: nn.Conv2d, image: Tensor) -> Tensor:
+        """The first convolution, in float32 also under autocast: half precision knows a depth to a centimetre only."""
+        with torch.autocast(image.device.type, enabled=False):
+            return conv(image.to(conv.weight.dtype))
+
 
 class FDKNStream(Stream):
     """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
@@ -270,7 +276,11 @@ class FDKNStream(Stream):
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
         image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        heads = self.heads(self.features(F.pixel_unshuffle(image, STRIDE)))
+        first, *others = self.features
+        features = self._first(first, F.pixel_unshuffle(image, STRIDE))  # type: ignore[arg-type]
+        for module in others:
+            features = module(features)
+        heads = self.heads(features)
         weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
         return _crop(weights, height, width), _crop(offsets, height, width)
 
@@ -302,8 +312,8 @@ class DKNStream(Stream):
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
         x, dilation = F.pad(image, self.IMAGE_PADDING * 2), 1
-        for conv, norm in self.layers():
-            x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation)
+        for i, (conv, norm) in enumerate(self.layers()):
+            x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
             dilation *= conv.stride[0]
         return self.heads(x)

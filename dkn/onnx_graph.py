@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dkn.folding import Convolution, FoldedStream, fold
 from dkn.networks import STRIDE, KernelNetwork
+from dkn.quantisation import quantise
 
 OPSET = 17
 IR_VERSION = 8  # of the same age; newer ones are refused by runtimes that would read the graph well
@@ -43,9 +44,26 @@ class Graph:
 
     def convolution(self, image: str, convolution: Convolution) -> str:
         before, after = convolution.padding
-        weight, bias = self.constant(convolution.weight), self.constant(convolution.bias)
+        weight = self.constant(convolution.weight)
+        if convolution.input_range is not None:
+            image = self.in_eight_bits(image, convolution.input_range)
+            weight = self.weight_of_eight_bits(convolution.weight)
         pads, dilations = [before, before, after, after], [convolution.dilation] * 2
+        bias = self.constant(convolution.bias)
         return self.add("Conv", image, weight, bias, pads=pads, dilations=dilations)
+
+    def in_eight_bits(self, image: str, upper: float) -> str:
+        """`image` rounded to 256 levels from 0 to `upper`; a convolution of such levels is what runtimes know."""
+        scale, zero = self.constant(np.float32(upper / 255)), self.constant(np.uint8(0))
+        return self.add("DequantizeLinear", self.add("QuantizeLinear", image, scale, zero), scale, zero)
+
+    def weight_of_eight_bits(self, weight: np.ndarray) -> str:
+        """Weights as −127..127 of a step for each output channel."""
+        step = np.abs(weight).reshape(len(weight), -1).max(axis=1) / np.float32(127)
+        step = np.maximum(step, np.finfo(np.float32).tiny)
+        levels = np.rint(weight / step[:, None, None, None]).astype(np.int8)
+        zeros = self.constant(np.zeros(len(step), np.int8))
+        return self.add("DequantizeLinear", self.constant(levels), self.constant(step), zeros, axis=0)
 
     def bound(self, value: str) -> str:
         """`value` held to a range that means nothing to offsets in pixels. For OpenVINO it means that the convolution
@@ -65,21 +83,23 @@ class Graph:
         return model
 
 
-def kernels_graph(network: KernelNetwork, *, from_bytes: bool = False) -> onnx.ModelProto:
+def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: bool = False) -> onnx.ModelProto:
     """Images → kernel weights (products of sigmoids, not normalised) and offsets, pixel after pixel of the features.
 
     Inputs, float32:
-        color: (N, 3, H, W) RGB in 0..1, or (N, H, W, 3) uint8 with `from_bytes`; absent in a network that sees depth
-            alone.
-        depth: (N, 1, H, W), upsampled, in units of the model's depth range.
+        color: (N, 3, H, W) RGB in 0..1; absent in a network that sees depth alone. With `for_engine`: (N, H, W, 3)
+            uint8.
+        depth: (N, 1, H, W), upsampled, in units of the model's depth range. With `for_engine`: (N, 2, H, W), two
+            parts whose sum it is, so that a runtime that rounds inputs to bfloat16 still sees millimetres.
+    `int8`: with steps of eight bits before the wide convolutions.
     Outputs, float32, for p = 4 phases along each axis (FDKN, whose H and W have to be multiples of 4) or p = 1 (DKN):
         weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
         offsets: (N, H/p, W/p, 2·k²·p²), those along x of all taps, then those along y; absent for a regular grid.
     """
     graph, config = Graph(), network.config
     size = ("height", "width")
-    inputs = [_describe("depth", ("batch", 1, *size))]
-    if network.guidance_stream is not None and from_bytes:
+    inputs = [_describe("depth", ("batch", 2 if for_engine else 1, *size))]
+    if network.guidance_stream is not None and for_engine:
         inputs.append(_describe("color", ("batch", *size, 3), TensorProto.UINT8))
         color, white = graph.add("Transpose", graph.add("Cast", "color", to=TensorProto.FLOAT), perm=[0, 3, 1, 2]), 255
     elif network.guidance_stream is not None:
@@ -87,10 +107,11 @@ def kernels_graph(network: KernelNetwork, *, from_bytes: bool = False) -> onnx.M
         color, white = "color", 1
 
     heads = []
-    for stream in fold(network):
+    streams = fold(network)
+    for stream in quantise(streams, network) if int8 else streams:
         stream = _x_before_y(stream, config.phases**2)
         if stream.image == "depth":
-            heads.append(_stream(graph, stream, "depth", config.phases))
+            heads.append(_stream(graph, _of_two_parts(stream) if for_engine else stream, "depth", config.phases))
         else:
             heads.append(_stream(graph, _of_rgb(stream, white), color, config.phases))
     count = config.kernel_size**2 * config.phases**2
@@ -129,6 +150,13 @@ def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:
     channels = np.arange(len(stream.offsets.bias)).reshape(-1, 2, area).swapaxes(0, 1).ravel()
     weight, bias = stream.offsets.weight[channels], stream.offsets.bias[channels]
     return replace(stream, offsets=replace(stream.offsets, weight=weight, bias=bias))
+
+
+def _of_two_parts(stream: FoldedStream) -> FoldedStream:
+    """The stream with its first convolution made for two images whose sum it is meant for."""
+    first, *others = stream.features
+    twice = np.concatenate((first.weight, first.weight), axis=1)
+    return replace(stream, features=(replace(first, weight=twice), *others))
 
 
 def _of_rgb(stream: FoldedStream, white: float) -> FoldedStream:

@@ -92,17 +92,34 @@ def test_engines_equal_the_reference(engine_name, config, liven):
     assert (result - expected).abs().max() <= TOLERANCE["fp32"]
 
 
+@pytest.mark.parametrize(("name", "precision"), [("openvino", "bf16"), ("openvino", "int8"), ("torch", "bf16")])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_engines_in_bfloat16_come_near(engine_name, config, liven):
-    if "bf16" not in ENGINES[engine_name].precisions["cpu"]:
-        pytest.skip("float32 only")
+def test_few_bits_come_near(name, precision, config, liven):
+    for package in ENGINES[name].packages:
+        pytest.importorskip(package)
     network = liven(build(config))
     color, depth = images(2, 21, 30)
     expected = ReferenceEngine(network, CPU)(color, depth)
-    result = Choice(engine_name, CPU, "bf16").make(network)(color, depth)
-    difference = (result - expected).abs()
-    assert 0 < difference.max() <= TOLERANCE["bf16"]
+    difference = (Choice(name, CPU, precision).make(network)(color, depth) - expected).abs()
+    assert 0 < difference.max() <= TOLERANCE[precision]
     assert difference.mean() <= 0.03 * (expected - depth).abs().mean()
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_half_precision_sees_millimetres(name, liven):
+    """A network that looks at differences of neighbours, on a slope of a few steps of bfloat16 in all."""
+    for package in ENGINES[name].packages:
+        pytest.importorskip(package)
+    network = liven(build(NetworkConfig(guidance="none")))
+    first = network.depth_stream.layers()[0][0].weight.data
+    first.zero_()
+    first[:, 0, 1, 1] = torch.linspace(-3000, 3000, len(first))
+    first[:, 1, 1, 1] = -first[:, 0, 1, 1]  # the pixel to the right
+    color, _ = images(1, 16, 16)
+    depth = (0.8 + 1e-4 * torch.arange(16.0)).expand(1, 1, 16, 16).contiguous()  # millimetres, 8 m away
+    expected = ReferenceEngine(network, CPU)(color, depth) - depth
+    result = Choice(name, CPU, "bf16").make(network)(color, depth) - depth
+    assert (result - expected).abs().mean() <= 0.05 * expected.abs().mean()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (4, 4), (16, 5)])
@@ -149,12 +166,17 @@ def test_the_network_stays_as_it_was(engine_name, liven):
 
 
 def test_the_plan_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(engines, "has_native_bf16", lambda: True)
-    assert [(c.name, c.precision) for c in plan(CPU) if c.name != "onnx"] == [
-        (name, "bf16") for name in ("openvino", "torch") if name == "torch" or importlib.util.find_spec("openvino")
-    ]
-    monkeypatch.setattr(engines, "has_native_bf16", lambda: False)
-    assert {c.precision for c in plan(CPU)} == {"fp32"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())  # all is installed
+
+    def planned(bf16: bool, int8: bool) -> list[tuple[str, str]]:
+        monkeypatch.setattr(engines, "has_native_bf16", lambda: bf16)
+        monkeypatch.setattr(engines, "has_native_int8", lambda: int8)
+        return [(c.name, c.precision) for c in plan(CPU)]
+
+    assert planned(True, True) == [("openvino", "int8"), ("onnx", "fp32"), ("torch", "bf16")]
+    assert planned(True, False) == [("openvino", "bf16"), ("onnx", "fp32"), ("torch", "bf16")]
+    assert planned(False, True) == [("openvino", "int8"), ("onnx", "fp32"), ("torch", "fp32")]
+    assert planned(False, False) == [("openvino", "fp32"), ("onnx", "fp32"), ("torch", "fp32")]
     assert {c.precision for c in plan(CPU, precision="bf16")} == {"bf16"}  # asked for, emulated or not
     assert [c.name for c in plan(CPU, "reference")] == ["reference"]
 

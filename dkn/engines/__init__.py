@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dkn.device import has_native_bf16
+from dkn.device import has_native_bf16, has_native_int8
 from dkn.engines.base import PRECISIONS, Engine, log
 from dkn.engines.reference import ReferenceEngine
 from dkn.errors import ConfigError, DknError
@@ -39,16 +39,18 @@ class Entry:
 
 ENGINES = {
     "cuda": Entry("dkn.engines.cuda:CudaEngine", ("triton",), {"cuda": ("fp16",)}),
-    "openvino": Entry("dkn.engines.graph:OpenVINOEngine", ("openvino", "onnx", "numba"), {"cpu": ("bf16", "fp32")}),
+    "openvino": Entry(
+        "dkn.engines.graph:OpenVINOEngine", ("openvino", "onnx", "numba"), {"cpu": ("int8", "bf16", "fp32")}
+    ),
     "onnx": Entry("dkn.engines.graph:OnnxEngine", ("onnxruntime", "onnx", "numba"), {"cpu": ("fp32",)}),
     "torch": Entry("dkn.engines.pytorch:TorchEngine", (), {"cuda": ("fp16", "bf16", "fp32"), "cpu": ("bf16", "fp32")}),
     "reference": Entry("dkn.engines.reference:ReferenceEngine", (), {"cuda": ("fp32",), "cpu": ("fp32",)}),
 }
 """The fastest first."""
 
-TOLERANCE = {"fp32": 1e-5, "fp16": 3e-4, "bf16": 3e-2}
-"""Largest difference from the reference in units of the depth range: 0.1 mm, 3 mm and 30 cm of 10 m. The last is for
-single pixels beside an edge; on whole images bfloat16 costs some per mille of the RMSE."""
+TOLERANCE = {"fp32": 1e-5, "fp16": 3e-4, "bf16": 3e-2, "int8": 3e-2}
+"""Largest difference from the reference in units of the depth range: 0.1 mm, 3 mm and 30 cm of 10 m. The last are for
+single pixels beside an edge; on whole images bfloat16 and int8 cost some per mille of the RMSE."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def plan(device: torch.device, engine: str = "auto", precision: str = "auto") ->
 
 
 def _fastest(offered: Sequence[str], device: torch.device) -> str:
-    """Emulated, bfloat16 is slower than float32."""
-    here = [p for p in offered if not (p == "bf16" and device.type == "cpu" and not has_native_bf16())]
-    return here[0] if here else ""
+    """Emulated, bfloat16 and int8 are slower than float32."""
+    native = {"bf16": has_native_bf16, "int8": has_native_int8}
+    return next((p for p in offered if device.type != "cpu" or p not in native or native[p]()), "")
 
 
 class Runner:

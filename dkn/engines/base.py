@@ -14,7 +14,7 @@ from dkn.networks import KernelNetwork
 
 log = logging.getLogger("dkn")
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """Of the convolutions, best first. Depth, coordinates and sums are always float32."""
 
 

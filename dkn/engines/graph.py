@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dkn.device import has_native_bf16
 from dkn.engines.base import BySize, Engine
 from dkn.kernels.numba_average import average_kernels
 from dkn.networks import KernelNetwork
@@ -24,7 +25,7 @@ class GraphEngine(Engine):
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
         super().__init__(network, device, precision)
-        graph = kernels_graph(network, from_bytes=True)
+        graph = kernels_graph(network, for_engine=True, int8=precision == "int8")
         self._inputs, self._outputs = (
             [value.name for value in ends] for ends in (graph.graph.input, graph.graph.output)
         )
@@ -36,8 +37,9 @@ class GraphEngine(Engine):
         """Run the graph."""
 
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        images = {"color": color.numpy(), "depth": depth.numpy()}
-        kernels = self._kernels({name: self._whole_phases(images[name]) for name in self._inputs})
+        image = depth[:, 0].numpy()
+        images = {"color": self._whole_phases(color.numpy()), "depth": _two_parts(self._whole_phases(image))}
+        kernels = self._kernels({name: images[name] for name in self._inputs})
         config, weights = self.config, kernels["weights"]
         offsets = kernels.get("offsets")
         if offsets is None:
@@ -47,22 +49,30 @@ class GraphEngine(Engine):
         average = partial(
             average_kernels, taps=self._taps, window=config.window, phases=config.phases, residual=config.residual
         )
-        samples = zip(images["depth"][:, 0], weights, offsets, strict=True)
+        samples = zip(image, weights, offsets, strict=True)
         return torch.from_numpy(np.stack([average(*sample) for sample in samples])[:, None])
 
     def _whole_phases(self, image: np.ndarray) -> np.ndarray:
-        """The image with its last row and column repeated until the phases divide its size; depth (N, 1, H, W) or
-        colour (N, H, W, 3)."""
-        first = 2 if image.dtype == np.float32 else 1
-        beyond = [-n % self.config.phases for n in image.shape[first : first + 2]]
-        if not any(beyond):
+        """The image (N, H, W, …) with its last row and column repeated until the phases divide its size."""
+        rows, columns = (-n % self.config.phases for n in image.shape[1:3])
+        if not (rows or columns):
             return image
-        widths = [(0, 0)] * first + [(0, n) for n in beyond]
-        return np.pad(image, widths + [(0, 0)] * (image.ndim - len(widths)), mode="edge")
+        return np.pad(image, [(0, 0), (0, rows), (0, columns), (0, 0)][: image.ndim], mode="edge")
+
+
+def _two_parts(depth: np.ndarray) -> np.ndarray:
+    """(N, H, W) float32 → (N, 2, H, W): the leading bits, exact in bfloat16, and what remains of each number."""
+    parts = np.empty((len(depth), 2, *depth.shape[1:]), np.float32)
+    np.bitwise_and(depth.view(np.uint32), np.uint32(0xFFFF0000), out=parts[:, 0].view(np.uint32))
+    np.subtract(depth, parts[:, 0], out=parts[:, 1])
+    return parts
 
 
 class OpenVINOEngine(GraphEngine):
-    """OpenVINO, compiled for each size; in bfloat16 where the CPU multiplies it natively."""
+    """OpenVINO, compiled for each size.
+
+    In int8 the wide convolutions take eight bits, and the others what bf16 or fp32 would have been.
+    """
 
     name = "openvino"
 
@@ -71,8 +81,9 @@ class OpenVINOEngine(GraphEngine):
 
         super().__init__(network, device, precision)
         self._core = openvino.Core()
+        half = precision == "bf16" or (precision == "int8" and has_native_bf16())
         self._hints = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
@@ -87,7 +98,7 @@ class OpenVINOEngine(GraphEngine):
     def _compile(self, shape: tuple[int, ...]) -> Any:
         batch, height, width = shape
         model = self._core.read_model(self._graph)
-        shapes = {"color": [batch, height, width, 3], "depth": [batch, 1, height, width]}
+        shapes = {"color": [batch, height, width, 3], "depth": [batch, 2, height, width]}
         model.reshape({name: shapes[name] for name in self._inputs})
         return self._core.compile_model(model, "CPU", self._hints).create_infer_request()
 

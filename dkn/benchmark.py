@@ -1,0 +1,258 @@
+"""How fast and how true each engine is, measured against the reference in the same run.
+
+Engines take turns, and medians are compared: on a machine that does other things too, ratios hold where absolute times
+do not. Memory is measured in a process of its own for each engine.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dkn import checkpoint
+from dkn.data.synthetic import Scene
+from dkn.degradation import degrade
+from dkn.depth import to_grid
+from dkn.device import choose_device
+from dkn.engines import ENGINES, Choice, plan
+from dkn.errors import CheckpointError, ConfigError
+from dkn.folding import Convolution, fold
+from dkn.models import find_model
+from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.upsampler import Upsampler
+
+DEPTH_RANGE = 10.0  # metres
+SCALE = 8
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one engine gave."""
+
+    engine: str
+    precision: str
+    median_ms: float
+    peak_mb: float | None
+    """Largest memory of a process that upsamples with this engine (CUDA: of the device); None: not measured."""
+    max_abs_error_m: float
+    mean_abs_error_m: float
+    """Difference from the reference over a room of up to 10 m."""
+    ratio: float
+    """Median time of the reference over this engine's."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The engines at one size of image."""
+
+    device: str
+    model: str
+    size: str
+    runs: int
+    results: list[Result]
+    upsampler_ratio: float | None
+    """Whole `Upsampler`, arrays in and out, over its engine alone; None: random weights, no model file."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def table(self) -> str:
+        lines = [f"{self.model}, {self.size}, {self.device}, medians of {self.runs} interleaved runs"]
+        lines.append(f"  {'engine':18}{'ms':>9}{'ratio':>8}{'peak MB':>9}   difference mm, max / mean")
+        for r in self.results:
+            peak = "" if r.peak_mb is None else f"{r.peak_mb:.0f}"
+            name = f"{r.engine} {r.precision}"
+            difference = f"{1e3 * r.max_abs_error_m:.3f} / {1e3 * r.mean_abs_error_m:.4f}"
+            lines.append(f"  {name:18}{r.median_ms:9.1f}{r.ratio:8.2f}{peak:>9}   {difference}")
+        if self.upsampler_ratio is not None:
+            lines.append(f"  whole Upsampler over the engine alone: {self.upsampler_ratio:.2f}")
+        return "\n".join(lines)
+
+
+def benchmark(
+    model: str,
+    size: tuple[int, int] = (640, 480),
+    device: str = "auto",
+    *,
+    engines: list[str] | None = None,
+    precision: str = "auto",
+    runs: int = 10,
+    memory: bool = True,
+) -> Benchmark:
+    """Run every engine that is there, the reference among them.
+
+    Args:
+        model: as for `Upsampler`; where fdkn or dkn has no model yet, the network with random weights.
+        size: width and height of the colour image.
+        engines: names; None: all.
+        precision: auto, or one that every engine named has.
+        memory: measure it too, which starts a process for each engine.
+
+    Raises:
+        ConfigError: an engine or precision that is not to be had here, or fewer runs than one.
+        CheckpointError: no such model.
+    """
+    if runs < 1:
+        raise ConfigError(f"runs={runs}: at least one is needed")
+    target = choose_device(device)
+    network, name, path = open_network(model)
+    color, low = make_scene(size)
+    choices = _choices(target, engines, precision)
+    images = _normalised(color, low, target)
+    turns: dict[str, Callable[[], object]] = {}
+    outputs: dict[str, Tensor] = {}
+    for choice in choices:
+        engine = choice.make(network)
+        outputs[choice.name] = engine(*images).float().cpu()
+        turns[choice.name] = lambda engine=engine: engine(*images)  # type: ignore[misc]
+    fastest = next((choice for choice in choices if choice.name != "reference"), None)
+    if path is not None and fastest is not None:
+        upsampler = Upsampler(path, device=device, engine=fastest.name, precision=fastest.precision)
+        turns["whole"] = lambda: upsampler(color, low)
+    times = interleave(turns, runs, f"{name} {size[0]}x{size[1]}", target)
+    results = []
+    for choice in choices:
+        error = DEPTH_RANGE * (outputs[choice.name] - outputs["reference"]).abs()
+        results.append(
+            Result(
+                choice.name,
+                choice.precision,
+                1e3 * times[choice.name],
+                _peak_mb(model, size, choice) if memory else None,
+                float(error.max()),
+                float(error.mean()),
+                times["reference"] / times[choice.name],
+            )
+        )
+    whole = times["whole"] / times[fastest.name] if fastest is not None and "whole" in times else None
+    return Benchmark(describe(target), name, f"{size[0]}x{size[1]}", runs, results, whole)
+
+
+def interleave(
+    turns: Mapping[str, Callable[[], object]], runs: int, title: str, device: torch.device
+) -> dict[str, float]:
+    """Median seconds of each function, all of them taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for run in tqdm(range(WARM_UP + runs), desc=title, unit="round", leave=False):
+        for name, turn in turns.items():
+            # The second frame of a turn counts, as in a stream of frames: the first finds the caches, and the cores,
+            # as the engine before it left them.
+            turn()
+            started = time.perf_counter()
+            turn()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if run >= WARM_UP:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def open_network(model: str) -> tuple[KernelNetwork, str, Path | None]:
+    """A network, what to call it, and its file; random weights where an architecture has no model yet.
+
+    Raises:
+        CheckpointError: no such model.
+    """
+    try:
+        path = find_model(model, SCALE)
+    except CheckpointError:
+        if model not in ("fdkn", "dkn"):
+            raise
+        torch.manual_seed(0)
+        return build(NetworkConfig(architecture=model)).eval(), f"{model} (random weights)", None  # type: ignore[arg-type]
+    return checkpoint.load(path)[0], path.stem, path
+
+
+def make_scene(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Colour and low-resolution depth of a room that the project renders itself; size is (width, height)."""
+    scene = Scene()
+    color, depth = scene.render(scene.camera_pose(0.0), size)
+    whole = depth[: size[1] // SCALE * SCALE, : size[0] // SCALE * SCALE]
+    return color, degrade(whole, SCALE, "bicubic", np.random.default_rng(0))
+
+
+def flops(network: KernelNetwork, size: tuple[int, int]) -> float:
+    """Floating point operations of the convolutions for one image of (width, height)."""
+    pixels = size[0] * size[1] / network.config.phases**2
+
+    def of(convolution: Convolution | None) -> float:
+        return 0.0 if convolution is None else 2.0 * convolution.weight.size * pixels
+
+    return sum(of(c) for s in fold(network) for c in (*s.features, s.weights, s.offsets))
+
+
+def describe(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = "CPU"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _choices(device: torch.device, engines: list[str] | None, precision: str) -> list[Choice]:
+    """In the order of `ENGINES`, the reference last."""
+    if engines is None:
+        choices = [choice for choice in plan(device, precision=precision) if choice.device == device]
+    else:
+        choices = [plan(device, name, precision)[0] for name in engines if name != "reference"]
+    order = list(ENGINES)
+    return sorted([*choices, *plan(device, "reference")], key=lambda choice: order.index(choice.name))
+
+
+def _normalised(color: np.ndarray, low: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    depth = torch.from_numpy(low)[None, None]
+    up = to_grid(depth, depth.isfinite(), (color.shape[0], color.shape[1]))[0]
+    return torch.from_numpy(color)[None].to(device), (up / DEPTH_RANGE).to(device)
+
+
+def _peak_mb(model: str, size: tuple[int, int], choice: Choice) -> float:
+    """Of a fresh process: what ran here before must not count."""
+    job = {"model": model, "size": size, "device": str(choice.device), "engine": choice.name}
+    job["precision"] = choice.precision
+    command = [sys.executable, "-m", "dkn.benchmark", json.dumps(job)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout)
+
+
+def _upsample_once(model: str, size: tuple[int, int], device: str, engine: str, precision: str) -> float:
+    """Three frames as `dkn upsample` would do one; the peak of memory in MB."""
+    color, low = make_scene(size)
+    network, _, path = open_network(model)
+    if path is None:  # an Upsampler takes files
+        runner, images = (
+            plan(torch.device(device), engine, precision)[0].make(network),
+            _normalised(color, low, torch.device(device)),
+        )
+        for _ in range(3):
+            runner(*images)
+    else:
+        upsampler = Upsampler(path, device=device, engine=engine, precision=precision)
+        for _ in range(3):
+            upsampler(color, low)
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    # getrusage would count what the parent held when it forked.
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e3
+
+
+if __name__ == "__main__":
+    print(_upsample_once(**json.loads(sys.argv[1])))

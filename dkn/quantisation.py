@@ -1,0 +1,80 @@
+"""Eight bits for the wide convolutions: their weights by channel, their inputs by a range found on made-up images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from dkn.folding import Convolution, FoldedStream
+from dkn.networks import DKNStream, KernelNetwork, Stream
+
+FIRST_LAYER = 3
+"""Counted from 0. The layers before it do a tenth of the work, and see detail that 256 levels would lose."""
+
+PATCH, PATCHES = 64, 16
+
+
+def quantise(streams: list[FoldedStream], network: KernelNetwork) -> list[FoldedStream]:
+    """Mark the convolutions to be done in eight bits, by the range of their input."""
+    ranges = input_ranges(network)
+    return [_quantise_stream(stream, ranges[stream.image]) for stream in streams]
+
+
+@torch.inference_mode()
+def input_ranges(network: KernelNetwork) -> dict[str, list[float]]:
+    """For each stream, by its image: the largest input of each convolution of the features, then of the heads.
+
+    Inputs are outputs of a ReLU (the first apart), so that a range begins at 0.
+    """
+    color, depth = _patches()
+    images = {"rgb": color, "grey": color.mean(1, keepdim=True), "depth": depth}
+    return {name: _largest_inputs(stream, images[name]) for name, stream in network.streams().items()}
+
+
+def _largest_inputs(stream: Stream, image: Tensor) -> list[float]:
+    found: list[float] = []
+    convolutions = [conv for conv, _ in stream.layers()]
+    head = stream.heads.weights if stream.heads.weights is not None else stream.heads.offsets
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: found.append(float(inputs[0].max())))
+        for module in (*convolutions, head)
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        if isinstance(stream, DKNStream):
+            stream.strided(image, 0, 0)  # every sixteenth pixel is enough
+        else:
+            stream(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _patches() -> tuple[Tensor, Tensor]:
+    """Colour in 0..1 and depth in units of its range: blocks with sharp edges, half of them with noise on top; depth
+    smooth between random heights, as interpolation leaves it, from near to the end of the range."""
+    random = torch.Generator().manual_seed(0)
+    color = torch.rand(PATCHES, 3, 8, 8, generator=random).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    color[::2] += 0.15 * torch.randn(color[::2].shape, generator=random)
+    heights = torch.rand(PATCHES, 1, 8, 8, generator=random) * torch.linspace(0.1, 1, PATCHES).view(-1, 1, 1, 1)
+    depth = nn.functional.interpolate(heights, size=(PATCH, PATCH), mode="bicubic", antialias=True)
+    return color.clamp(0, 1), depth.clamp(0, 1)
+
+
+def _quantise_stream(stream: FoldedStream, ranges: list[float]) -> FoldedStream:
+    def mark(convolution: Convolution | None, index: int) -> Convolution | None:
+        # A range of nothing (a dead layer) has no step size.
+        dull = convolution is None or index < FIRST_LAYER or not ranges[index] > 0
+        return convolution if dull else replace(convolution, input_range=ranges[index])  # type: ignore[type-var]
+
+    features = tuple(mark(convolution, i) for i, convolution in enumerate(stream.features))
+    last = len(features)
+    return replace(
+        stream,
+        features=features,  # type: ignore[arg-type]
+        weights=mark(stream.weights, last),
+        offsets=mark(stream.offsets, last),
+    )
