@@ -47,7 +47,7 @@ setup(
             "upsample = dkn_ros.__main__:main",
             "replay = dkn_ros.replay:main",
             "dkn-replay = dkn_ros.replay:main",
-            "dkn = dkn.cli:main",
+            "dkn = dkn.__main__:main",
         ],
     },
 )

@@ -5,9 +5,15 @@ upsample = Upsampler("fdkn")
 depth_hr = upsample(color, depth)  # (H, W, 3) uint8 RGB, (h, w) float32 metres → (H, W) float32 metres
 """
 
-from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
-from dkn.networks import DKN, FDKN, NetworkConfig
-from dkn.upsampler import Upsampler
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
+    from dkn.networks import DKN, FDKN, NetworkConfig
+    from dkn.upsampler import Upsampler
 
 __all__ = [
     "DKN",
@@ -20,3 +26,12 @@ __all__ = [
     "NetworkConfig",
     "Upsampler",
 ]
+
+_PLACES = {"Upsampler": "dkn.upsampler", "DKN": "dkn.networks", "FDKN": "dkn.networks", "NetworkConfig": "dkn.networks"}
+
+
+def __getattr__(name: str) -> Any:
+    """PyTorch takes seconds to import: only what is used pays for it (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES.get(name, "dkn.errors")), name)

@@ -10,9 +10,12 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,24 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dkn import checkpoint
+from dkn.data.sample import Sample
 from dkn.data.synthetic import Scene
 from dkn.degradation import degrade
 from dkn.depth import to_grid
 from dkn.device import choose_device
 from dkn.engines import ENGINES, Choice, plan
+from dkn.engines.reference import average_by_unfolding
 from dkn.errors import CheckpointError, ConfigError
 from dkn.folding import Convolution, fold
 from dkn.models import find_model
 from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.training import TrainConfig, Trainer
 from dkn.upsampler import Upsampler
 
 DEPTH_RANGE = 10.0  # metres
 SCALE = 8
-WARM_UP = 2
+WARM_UP = 1
+SIZES = ((320, 240), (640, 480), (960, 540), (1280, 720), (1920, 1080))
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,28 @@ class Result:
     """Difference from the reference over a room of up to 10 m."""
     ratio: float
     """Median time of the reference over this engine's."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Time at one size of image and of kernel."""
+
+    architecture: str
+    kernel_size: int
+    size: str
+    median_ms: float
+    gflop: float
+
+
+@dataclass(frozen=True)
+class TrainingBenchmark:
+    """One step of training on 8 crops of 128×128."""
+
+    device: str
+    runs: int
+    median_ms: float
+    plain_ms: float
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -117,11 +146,11 @@ def benchmark(
     for choice in choices:
         engine = choice.make(network)
         outputs[choice.name] = engine(*images).float().cpu()
-        turns[choice.name] = lambda engine=engine: engine(*images)  # type: ignore[misc]
+        turns[choice.name] = partial(engine, *images)
     fastest = next((choice for choice in choices if choice.name != "reference"), None)
     if path is not None and fastest is not None:
         upsampler = Upsampler(path, device=device, engine=fastest.name, precision=fastest.precision)
-        turns["whole"] = lambda: upsampler(color, low)
+        turns["whole"] = partial(upsampler, color, low)
     times = interleave(turns, runs, f"{name} {size[0]}x{size[1]}", target)
     results = []
     for choice in choices:
@@ -139,6 +168,55 @@ def benchmark(
         )
     whole = times["whole"] / times[fastest.name] if fastest is not None and "whole" in times else None
     return Benchmark(describe(target), name, f"{size[0]}x{size[1]}", runs, results, whole)
+
+
+def sweep(
+    device: str = "auto",
+    *,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    kernel_sizes: Sequence[int] = (3, 5, 7),
+    architectures: Sequence[str] = ("fdkn", "dkn"),
+    runs: int = 3,
+) -> list[Point]:
+    """How time grows with size and kernel, on the fastest engine; random weights, which cost what others do.
+
+    Raises:
+        ConfigError: fewer runs than one.
+    """
+    if runs < 1:
+        raise ConfigError(f"runs={runs}: at least one is needed")
+    target = choose_device(device)
+    choice = plan(target)[0]
+    points = []
+    for architecture, k in product(architectures, kernel_sizes):
+        torch.manual_seed(0)
+        network = build(NetworkConfig(architecture=architecture, kernel_size=k)).eval()  # type: ignore[arg-type]
+        engine = choice.make(network)
+        for size in sizes:
+            images = _normalised(*make_scene(size), target)
+            title = f"{architecture} k={k} {size[0]}x{size[1]}"
+            seconds = interleave({"": partial(engine, *images)}, runs, title, target)
+            points.append(Point(architecture, k, f"{size[0]}x{size[1]}", 1e3 * seconds[""], flops(network, size) / 1e9))
+    return points
+
+
+def training_ratio(device: str = "auto", runs: int = 5) -> TrainingBenchmark:
+    """One training step as `dkn train` does it, and as it is usually written, taking turns.
+
+    Usually written: the window unfolded, sampled by torch, float32 throughout.
+    """
+    target = choose_device(device)
+    trainers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, bf16 in (("dkn train", True), ("plain", False)):
+            config = TrainConfig(NetworkConfig(), SCALE, steps=10 * (runs + WARM_UP), bf16=bf16)
+            trainers[name] = Trainer(_Room(), config, Path(folder) / name.replace(" ", "-"), device=device)
+        plain = trainers["plain"].network
+        plain.average = partial(_average_by_unfolding, plain)  # type: ignore[method-assign]
+        turns = {name: trainer.train_step for name, trainer in trainers.items()}
+        seconds = interleave(turns, runs, "training step", target)
+    ours, usual = 1e3 * seconds["dkn train"], 1e3 * seconds["plain"]
+    return TrainingBenchmark(describe(target), runs, ours, usual, usual / ours)
 
 
 def interleave(
@@ -176,12 +254,42 @@ def open_network(model: str) -> tuple[KernelNetwork, str, Path | None]:
     return checkpoint.load(path)[0], path.stem, path
 
 
+class _Room:
+    """The rendered room as a data set of one picture."""
+
+    name, unit, unit_scale, border = "room", "cm", 100.0, 0
+
+    def __init__(self) -> None:
+        self._sample = Sample(*_render((640, 480)), "room")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._sample
+
+
+def _average_by_unfolding(network: KernelNetwork, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+    assert offsets is not None
+    return depth + average_by_unfolding(depth, weights, offsets, network.taps, network.config.window)
+
+
+@cache
 def make_scene(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colour and low-resolution depth of a room that the project renders itself; size is (width, height)."""
-    scene = Scene()
-    color, depth = scene.render(scene.camera_pose(0.0), size)
+    color, depth = _render(size)
     whole = depth[: size[1] // SCALE * SCALE, : size[0] // SCALE * SCALE]
     return color, degrade(whole, SCALE, "bicubic", np.random.default_rng(0))
+
+
+def _render(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    scene = _furnished()
+    return scene.render(scene.camera_pose(0.0), size)
+
+
+@cache
+def _furnished() -> Scene:
+    return Scene()
 
 
 def flops(network: KernelNetwork, size: tuple[int, int]) -> float:
@@ -255,4 +363,5 @@ def _upsample_once(model: str, size: tuple[int, int], device: str, engine: str, 
 
 
 if __name__ == "__main__":
-    print(_upsample_once(**json.loads(sys.argv[1])))
+    job = json.loads(sys.argv[1])
+    print(_upsample_once(**job | {"size": tuple(job["size"])}))

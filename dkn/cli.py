@@ -1,4 +1,4 @@
-"""The `dkn` command: upsample, train and evaluate from files."""
+"""The `dkn` command: upsample, train, evaluate, measure and export."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Literal
 
 import torch
 
-from dkn import ablation, evaluate_command, report
+from dkn import ablation, bench_command, evaluate_command, report
 from dkn.data.pairs import read_color, read_map
 from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
-from dkn.errors import DataError, DknError
+from dkn.engines import PRECISIONS
+from dkn.errors import ConfigError, DataError, DknError
 from dkn.evaluation import bicubic, evaluate, model_method
+from dkn.models import find_model
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 from dkn.upsampler import Upsampler, upsample_bicubic
@@ -92,6 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_fields(ablate, NetworkConfig, ("n1", "n2"))
     ablate.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
     ablate.set_defaults(run=_ablate)
+
+    bench = commands.add_parser("bench", help="time and memory of every engine, against the reference")
+    bench_command.add_options(bench)
+    bench.set_defaults(run=bench_command.run)
+
+    export = commands.add_parser("export", help="write a model's convolutions for other runtimes")
+    export.add_argument("--model", required=True, help="model file or short name (fdkn_x8)")
+    export.add_argument("--format", choices=["onnx"], default="onnx")
+    export.add_argument("--scale", type=float, default=8, help="which model of a family")
+    export.add_argument("--out", type=Path, required=True, help="file to write (.onnx)")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -115,7 +128,7 @@ def _add_model_options(parser: argparse.ArgumentParser, precision: str, many: bo
     else:
         parser.add_argument("--model", default="fdkn", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--precision", default=precision, choices=["auto", "fp32", "bf16", "fp16"])
+    parser.add_argument("--precision", default=precision, choices=["auto", *PRECISIONS])
 
 
 def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[str]) -> None:
@@ -202,5 +215,9 @@ def _ablate(options: argparse.Namespace) -> None:
     print((options.out / "table4.md").read_text())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _export(options: argparse.Namespace) -> None:
+    try:
+        from dkn.export import export_onnx
+    except ImportError as error:
+        raise ConfigError(f"export needs {error.name}: pip install onnx onnxruntime") from None
+    print(export_onnx(find_model(options.model, options.scale), options.out))

@@ -138,8 +138,12 @@ class KernelNetwork(nn.Module):
     def kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
         """Kernel weights K (N, k², H, W), normalised, and offsets Δq (N, 2k², H, W) as the streams give them, or
         None for a regular grid."""
-        heads = [stream(image) for stream, image in self._inputs(guidance, depth)]
-        return self._combine(heads)
+        weights, offsets = self.raw_kernels(guidance, depth)
+        return self._normalise(weights), offsets
+
+    def raw_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same before the mean is taken off, or the sum divided by: weights are products of sigmoids."""
+        return self._combine([stream(image) for stream, image in self._inputs(guidance, depth)])
 
     def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
         """Apply kernels to `depth`: eq. (3) with the residual connection, eq. (7) without."""
@@ -165,15 +169,18 @@ class KernelNetwork(nn.Module):
         return [(stream, images[image]) for image, stream in self.streams().items()]
 
     def _combine(self, heads: list[tuple[Tensor | None, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-        """Streams' heads → kernels: sigmoid, product, then mean subtraction or L1 normalisation (Fig. 2)."""
+        """Streams' heads → kernels: sigmoid, product (Fig. 2)."""
         weights = _product([torch.sigmoid(w.float()) for w, _ in heads if w is not None])
         offsets = _product([o.float() for _, o in heads if o is not None])
         assert weights is not None  # the config has a stream that gives weights
+        return weights, offsets
+
+    def _normalise(self, weights: Tensor) -> Tensor:
+        """Mean subtraction (eq. 3), or L1 normalisation (eq. 7)."""
         if self.config.residual:
-            return weights - weights.mean(dim=1, keepdim=True), offsets
+            return weights - weights.mean(dim=1, keepdim=True)
         # Sigmoids of very negative numbers are all 0 in float32; their sum must not become a divisor.
-        total = weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        return weights / total, offsets
+        return weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 class FDKN(KernelNetwork):
@@ -209,7 +216,7 @@ class DKN(KernelNetwork):
                 if o is not None and offsets is not None:
                     offsets[:, :, y::STRIDE, x::STRIDE] = o
         assert weights is not None
-        return weights, offsets
+        return self._normalise(weights), offsets
 
 
 def build(config: NetworkConfig) -> KernelNetwork:

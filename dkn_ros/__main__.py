@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from dkn.threads import sleep_between_work
+
 
 class _Stop:
     """SIGINT and SIGTERM ask for an end; nothing is interrupted in the middle of what it does."""
@@ -28,6 +30,7 @@ class _Stop:
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns the exit status: 2 for a mistake of the user's."""
     stop = _Stop()  # before the imports below, which take a second
+    sleep_between_work()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

@@ -200,7 +200,7 @@ def test_unknown_options_and_commands(capfd):
 
 def test_as_a_program(pair, model):
     """The module runs by itself, and its exit status arrives."""
-    command = [sys.executable, "-m", "dkn.cli", "upsample", "--color", pair / "color.png", "--out", pair / "o.png"]
+    command = [sys.executable, "-m", "dkn", "upsample", "--color", pair / "color.png", "--out", pair / "o.png"]
     good = subprocess.run([*command, "--depth", pair / "depth.png", "--model", model], capture_output=True, text=True)
     assert (good.returncode, good.stderr) == (0, "")
     bad = subprocess.run([*command, "--depth", "none.png", "--model", model], capture_output=True, text=True)
