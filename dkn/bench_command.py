@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from dkn.benchmark import Point, benchmark, sweep, training_ratio
+from dkn.benchmark import Point, benchmark, profile, sweep, training_ratio
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 from dkn.report import write_json
@@ -22,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=10, help="that count, of each engine")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--sweep", action="store_true", help="time over size, for k = 3, 5, 7; --figure draws it")
+    parser.add_argument("--profile", action="store_true", help="what the time of a frame is spent on")
     parser.add_argument("--training", action="store_true", help="one training step against its usual form")
     parser.add_argument("--figure", type=Path, help="picture (.png) of --sweep")
     parser.add_argument("--json", type=Path, help="write the result here too")
@@ -36,6 +37,11 @@ def run(options: argparse.Namespace) -> None:
         print(f"training step, 8 crops of 128x128, {step.device}, medians of {step.runs} interleaved runs")
         print(f"  dkn train {step.median_ms:.0f} ms, plain formulation {step.plain_ms:.0f} ms: {step.ratio:.2f} times")
         found = asdict(step)
+    elif options.profile:
+        steps = profile(options.model, options.size, options.device, options.runs)
+        for engine, times in steps.items():
+            print(engine + ": " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in times.items()))
+        found = {"profile": steps}
     elif options.sweep:
         points = sweep(options.device, runs=options.runs)
         print("network  k  size           ms    GFLOP")

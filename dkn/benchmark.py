@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from dkn.degradation import degrade
 from dkn.depth import to_grid
 from dkn.device import choose_device
 from dkn.engines import ENGINES, Choice, plan
-from dkn.engines.reference import average_by_unfolding
+from dkn.engines.reference import ReferenceEngine, average_by_unfolding
 from dkn.errors import CheckpointError, ConfigError
 from dkn.folding import Convolution, fold
 from dkn.models import find_model
@@ -42,6 +42,7 @@ from dkn.upsampler import Upsampler
 DEPTH_RANGE = 10.0  # metres
 SCALE = 8
 WARM_UP = 1
+Key = TypeVar("Key")
 SIZES = ((320, 240), (640, 480), (960, 540), (1280, 720), (1920, 1080))
 
 
@@ -170,6 +171,45 @@ def benchmark(
     return Benchmark(describe(target), name, f"{size[0]}x{size[1]}", runs, results, whole)
 
 
+def profile(
+    model: str, size: tuple[int, int] = (640, 480), device: str = "auto", runs: int = 10
+) -> dict[str, dict[str, float]]:
+    """What the time of a frame is spent on: milliseconds by step, for the reference and for the fastest engine.
+
+    Raises:
+        ConfigError: fewer runs than one.
+        CheckpointError: no such model.
+    """
+    if runs < 1:
+        raise ConfigError(f"runs={runs}: at least one is needed")
+    target = choose_device(device)
+    network, name, _ = open_network(model)
+    images = _normalised(*make_scene(size), target)
+    _, depth = images
+    best, yardstick = plan(target)[0], plan(target, "reference")[0]
+    engines = {str(choice): choice.make(network) for choice in (yardstick, best)}
+    turns: dict[tuple[str, str], Callable[[], object]] = {}
+    for title, engine in engines.items():
+        turns[title, "whole"] = partial(engine, *images)
+        parts: Any = engine  # whose methods below are not every engine's
+        if isinstance(engine, ReferenceEngine):
+            with torch.inference_mode():
+                kernels = parts.kernels(*images)
+            turns[title, "convolutions"] = torch.inference_mode()(partial(parts.kernels, *images))
+            turns[title, "average"] = torch.inference_mode()(partial(parts.average, depth, *kernels))
+        elif hasattr(engine, "images"):  # of a GraphEngine, whose packages need not be there
+            given = parts.images(*images)
+            of_graph = {key: np.array(value) for key, value in parts.kernels(given).items()}
+            turns[title, "input"] = partial(parts.images, *images)
+            turns[title, "convolutions"] = partial(parts.kernels, given)
+            turns[title, "average"] = partial(parts.average, depth, of_graph)
+    times = interleave(turns, runs, f"{name} {size[0]}x{size[1]}", target)
+    found: dict[str, dict[str, float]] = {title: {} for title in engines}
+    for (title, step), seconds in times.items():
+        found[title][step] = 1e3 * seconds
+    return found
+
+
 def sweep(
     device: str = "auto",
     *,
@@ -220,10 +260,10 @@ def training_ratio(device: str = "auto", runs: int = 5) -> TrainingBenchmark:
 
 
 def interleave(
-    turns: Mapping[str, Callable[[], object]], runs: int, title: str, device: torch.device
-) -> dict[str, float]:
+    turns: Mapping[Key, Callable[[], object]], runs: int, title: str, device: torch.device
+) -> dict[Key, float]:
     """Median seconds of each function, all of them taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in turns}
+    times: dict[Key, list[float]] = {name: [] for name in turns}
     for run in tqdm(range(WARM_UP + runs), desc=title, unit="round", leave=False):
         for name, turn in turns.items():
             # The second frame of a turn counts, as in a stream of frames: the first finds the caches, and the cores,

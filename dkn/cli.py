@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -15,12 +15,12 @@ from dkn.data.pairs import read_color, read_map
 from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
-from dkn.engines import PRECISIONS
+from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError, DataError, DknError
 from dkn.evaluation import bicubic, evaluate, model_method
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
-from dkn.training import TrainConfig, Trainer
+from dkn.training import LOSSES, TrainConfig, Trainer
 from dkn.upsampler import Upsampler, upsample_bicubic
 
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto")
     train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     _add_fields(train, TrainConfig, ("batch_size", "crop", "learning_rate", "seed"))
+    train.add_argument("--loss", choices=get_args(LOSSES), default="rmse", help="l1: the paper's; rmse: of each crop")
     train.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
     _add_fields(
         train,
@@ -128,6 +129,7 @@ def _add_model_options(parser: argparse.ArgumentParser, precision: str, many: bo
     else:
         parser.add_argument("--model", default="fdkn", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--engine", default="auto", choices=["auto", *ENGINES], help="what runs the network")
     parser.add_argument("--precision", default=precision, choices=["auto", *PRECISIONS])
 
 
@@ -145,6 +147,7 @@ def _upsample(options: argparse.Namespace) -> None:
         options.model,
         scale=options.scale,
         device=options.device,
+        engine=options.engine,
         precision=options.precision,
         fill_holes=options.fill_holes,
     )
@@ -176,6 +179,7 @@ def _train(options: argparse.Namespace) -> None:
         crop=options.crop,
         learning_rate=options.learning_rate,
         seed=options.seed,
+        loss=options.loss,
         bf16=not options.fp32,
     )
     trainer = Trainer(
@@ -207,6 +211,7 @@ def _ablate(options: argparse.Namespace) -> None:
         network,
         options.scale,
         steps=options.steps,
+        loss="l1",  # as the paper's table has it
         bf16=not options.fp32,
         **{name: getattr(options, name) for name in ("batch_size", "crop", "learning_rate", "seed")},
     )

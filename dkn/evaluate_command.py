@@ -98,13 +98,17 @@ def _methods(options: argparse.Namespace, scale: int, many: bool) -> tuple[dict[
     files: dict[str, str] = {}
     if options.table2:
         rows = table2.find_rows(scale)
-        methods |= {name: model_method(path, options.device, options.precision) for name, path in rows.items()}
+        methods |= {
+            name: model_method(path, options.device, options.engine, options.precision) for name, path in rows.items()
+        }
         files = {f"{name} {scale}×": path.stem for name, path in rows.items()}
     for model in options.model:
         path = find_model(model, scale)
         # A family keeps its name over several scales. Every run's model has the same file name: there the path tells.
         name = model if many and path != Path(model) else path.stem
-        methods[str(path) if name in methods else name] = model_method(path, options.device, options.precision)
+        methods[str(path) if name in methods else name] = model_method(
+            path, options.device, options.engine, options.precision
+        )
     return methods, files
 
 
@@ -125,7 +129,9 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
     window = 0
     for model in options.model:
         path = find_model(model, scale)
-        upsampler = Upsampler(path, device=options.device, precision=options.precision, fill_holes=True)
+        upsampler = Upsampler(
+            path, device=options.device, engine=options.engine, precision=options.precision, fill_holes=True
+        )
         name = str(path) if path.stem in outputs else path.stem
         outputs[name] = upsampler(sample.color, low)
         taps[name] = upsampler.taps(sample.color, low, options.show_kernels)

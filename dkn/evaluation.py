@@ -78,9 +78,9 @@ def bicubic(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return upsample_bicubic(depth, (color.shape[0], color.shape[1]), fill=True)
 
 
-def model_method(model: str | Path, device: str = "auto", precision: str = "fp32") -> Method:
+def model_method(model: str | Path, device: str = "auto", engine: str = "auto", precision: str = "fp32") -> Method:
     """A model as a method: every pixel gets a depth, as the protocol wants it."""
-    return Upsampler(model, device=device, precision=precision, fill_holes=True)
+    return Upsampler(model, device=device, engine=engine, precision=precision, fill_holes=True)
 
 
 def evaluate(

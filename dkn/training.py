@@ -1,4 +1,4 @@
-"""Training: L1 loss (eq. 8), Adam, random crops and flips, a moving average of the weights.
+"""Training: L1 loss (eq. 8) or the RMSE of a crop, Adam, random crops and flips, a moving average of the weights.
 
 Every step is a function of (seed, step number) and of the state on disk alone, so that a run that was cut off and
 resumed gives the same weights as one that was not.
@@ -13,7 +13,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from dkn.device import channels_last, choose_device
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import NetworkConfig, build
 
+LOSSES = Literal["l1", "rmse"]
 STATE = "state.pt"
 MODEL = "model.safetensors"
 
@@ -55,12 +56,16 @@ class TrainConfig:
     depth_range: float = 10.0
     """Metres that the network sees as 1."""
     seed: int = 0
+    loss: LOSSES = "rmse"
+    """l1: eq. (8). rmse: root mean square error of each crop, in the mean over crops; near what evaluation counts."""
     bf16: bool = True
     """Convolutions in bfloat16; weights, sampling and loss stay float32."""
 
     def __post_init__(self) -> None:
         if not (self.steps > 0 or self.minutes > 0):
             raise ConfigError("training needs a length: steps, minutes, or both")
+        if self.loss not in get_args(LOSSES):
+            raise ConfigError(f"loss={self.loss!r}: choose one of {', '.join(get_args(LOSSES))}")
         if self.scale < 1 or self.crop % self.scale:
             raise ConfigError(f"crop={self.crop} is not a multiple of scale={self.scale}")
         for name in ("crop", "batch_size", "learning_rate", "depth_range"):
@@ -106,6 +111,15 @@ def _draw_crop(sample: Sample, config: TrainConfig, rng: np.random.Generator) ->
     parts = color, up[inside], torch.where(known, target, 0), known
     flips = [axis for axis in (1, 2) if rng.random() < 0.5]
     return tuple(part.flip(flips) for part in parts)
+
+
+def loss_of(output: Tensor, target: Tensor, known: Tensor, kind: LOSSES) -> Tensor:
+    """The loss over known pixels, a scalar in the unit of `output`; all (N, 1, H, W)."""
+    error = torch.where(known, output - target, 0)
+    if kind == "l1":
+        return error.abs().sum() / known.sum().clamp(min=1)
+    square = error.square().sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)
+    return (square + 1e-8).sqrt().mean()  # the root has no slope at zero
 
 
 class Trainer:
@@ -168,7 +182,7 @@ class Trainer:
                 self.seconds = before + now - started
                 bar.update()
                 if self.step % 20 == 0:
-                    # The mean error over all pixels, in cm: what L1 asks for.
+                    # In cm: the mean error (l1), or the root of the mean square (rmse).
                     bar.set_postfix(self._status(loss_mean))
                 if now - saved > save_every_s:
                     self.save()
@@ -177,7 +191,7 @@ class Trainer:
         return self.out / MODEL
 
     def train_step(self) -> float:
-        """One step; returns the mean absolute error in units of the depth range."""
+        """One step; returns the loss in units of the depth range."""
         batch = draw_batch(self.dataset, self.config, self.step)
         guidance, depth, target, known = (t.to(self.device) for t in batch)
         self.network.train()
@@ -186,7 +200,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             kernels = self.network.kernels(guidance.contiguous(memory_format=torch.channels_last), depth)
         output = self.network.average(depth, *kernels)
-        loss = ((output - target).abs() * known).sum() / known.sum().clamp(min=1)
+        loss = loss_of(output, target, known, self.config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -210,7 +224,7 @@ class Trainer:
         temporary.replace(self.out / STATE)
         recipe = dataclasses.asdict(self.config)
         recipe.pop("network")
-        facts = {"data": self.dataset.name, "images": len(self.dataset), "loss": "L1", "optimiser": "Adam"}
+        facts = {"data": self.dataset.name, "images": len(self.dataset), "optimiser": "Adam"}
         facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **training}
         info = ModelInfo(self.config.network, self.config.scale, self.config.depth_range, facts)
         checkpoint.save(self.out / MODEL, self.ema, info)

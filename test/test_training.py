@@ -157,19 +157,23 @@ def test_the_loss_goes_down(make_scene, tmp_path):
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:3])
 
 
-def test_unknown_pixels_teach_nothing(tmp_path):
-    """The loss is the mean error over known pixels alone."""
+@pytest.mark.parametrize("loss", ["l1", "rmse"])
+def test_unknown_pixels_teach_nothing(tmp_path, loss):
+    """The loss is over known pixels alone: the mean error, or the root mean square of each crop."""
+    config = dataclasses.replace(TINY, loss=loss)
     depth = np.full((16, 16), 2.0, np.float32)
     depth[:] += np.linspace(0, 1, 16, dtype=np.float32)
     depth[:, 10:] = np.nan
     one = One(depth)
-    trainer = Trainer(one, TINY, tmp_path)
-    batch = draw_batch(one, TINY, 0)
+    trainer = Trainer(one, config, tmp_path)
+    batch = draw_batch(one, config, 0)
     trainer.network.train()
     with torch.no_grad():
-        error = (trainer.network(batch.guidance, batch.depth) - batch.target).abs()[batch.known]
-    assert len(error) == 2 * 16 * 10
-    assert trainer.train_step() == pytest.approx(error.mean().item(), rel=1e-4)
+        error = (trainer.network(batch.guidance, batch.depth) - batch.target).abs()
+    crops = [e[k].double() for e, k in zip(error, batch.known, strict=True)]
+    assert [len(e) for e in crops] == [16 * 10] * 2
+    expected = torch.cat(crops).mean() if loss == "l1" else sum(e.square().mean().sqrt() for e in crops) / 2
+    assert trainer.train_step() == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_schedule(dataset, tmp_path):

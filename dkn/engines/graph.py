@@ -32,14 +32,23 @@ class GraphEngine(Engine):
         self._graph = graph.SerializeToString()
         self._taps = network.taps.cpu().numpy()
 
-    @abstractmethod
-    def _kernels(self, images: Arrays) -> Arrays:
-        """Run the graph."""
-
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        image = depth[:, 0].numpy()
-        images = {"color": self._whole_phases(color.numpy()), "depth": _two_parts(self._whole_phases(image))}
-        kernels = self._kernels({name: images[name] for name in self._inputs})
+        return self.average(depth, self.kernels(self.images(color, depth)))
+
+    def images(self, color: Tensor, depth: Tensor) -> Arrays:
+        """What goes into the graph."""
+        padded = {
+            "color": self._whole_phases(color.numpy()),
+            "depth": _two_parts(self._whole_phases(depth[:, 0].numpy())),
+        }
+        return {name: padded[name] for name in self._inputs}
+
+    @abstractmethod
+    def kernels(self, images: Arrays) -> Arrays:
+        """Run the graph (`dkn.onnx_graph.kernels_graph`)."""
+
+    def average(self, depth: Tensor, kernels: Arrays) -> Tensor:
+        """Eq. (3) or (7), as `__call__`."""
         config, weights = self.config, kernels["weights"]
         offsets = kernels.get("offsets")
         if offsets is None:
@@ -49,7 +58,7 @@ class GraphEngine(Engine):
         average = partial(
             average_kernels, taps=self._taps, window=config.window, phases=config.phases, residual=config.residual
         )
-        samples = zip(image, weights, offsets, strict=True)
+        samples = zip(depth[:, 0].numpy(), weights, offsets, strict=True)
         return torch.from_numpy(np.stack([average(*sample) for sample in samples])[:, None])
 
     def _whole_phases(self, image: np.ndarray) -> np.ndarray:
@@ -89,7 +98,7 @@ class OpenVINOEngine(GraphEngine):
         }
         self._requests = BySize(self, self._compile)
 
-    def _kernels(self, images: Arrays) -> Arrays:
+    def kernels(self, images: Arrays) -> Arrays:
         batch, _, height, width = images["depth"].shape
         request = self._requests[batch, height, width]
         request.infer(dict(images), share_inputs=True)
@@ -118,5 +127,5 @@ class OnnxEngine(GraphEngine):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
 
-    def _kernels(self, images: Arrays) -> Arrays:
+    def kernels(self, images: Arrays) -> Arrays:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(images)), strict=True))

@@ -27,12 +27,18 @@ class ReferenceEngine(Engine):
 
     @torch.inference_mode()
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        network = self._network
+        return self.average(depth, *self.kernels(color, depth))
+
+    def kernels(self, color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Normalised kernel weights, and offsets."""
         guidance = color.permute(0, 3, 1, 2).float() / 255
-        if isinstance(network, DKN):
-            weights, offsets = network.kernels_by_shift_and_stitch(guidance, depth)
-        else:
-            weights, offsets = network.kernels(guidance, depth)
+        if isinstance(self._network, DKN):
+            return self._network.kernels_by_shift_and_stitch(guidance, depth)
+        return self._network.kernels(guidance, depth)
+
+    def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+        """Eq. (3) or (7)."""
+        network = self._network
         if offsets is None:
             offsets = torch.zeros_like(weights).repeat(1, 2, 1, 1)
         offsets = offsets * self.config.offset_unit
