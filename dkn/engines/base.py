@@ -28,6 +28,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    capturable: ClassVar[bool] = False
+    """Whether a CUDA graph can hold a call: nothing in it waits for the GPU or depends on what an image shows."""
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
         self.config, self.device, self.precision = network.config, device, precision
