@@ -74,7 +74,7 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
         depth: (N, 1, H, W); anything where not valid.
         valid: (N, 1, H, W) bool, with at least one valid pixel in each map.
     """
-    if bool(valid.all()) or max(depth.shape[2:]) == 1:
+    if max(depth.shape[2:]) == 1 or (_may_ask(valid) and bool(valid.all())):
         return depth
     height, width = depth.shape[2:]
     total = F.avg_pool2d(torch.where(valid, depth, 0), 2, ceil_mode=True)
@@ -118,7 +118,7 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
-    if unknown.is_cuda or bool(unknown.any()):  # asking would make a GPU wait
+    if not _may_ask(unknown) or bool(unknown.any()):
         extremes = torch.where(unknown, _local_max(both, radius), extremes)
     high, low = extremes[:, :1], -extremes[:, 1:]
     margin = OVERSHOOT * (high - low)
@@ -126,6 +126,11 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     bounds = torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
     low, high = F.interpolate(bounds, size=tuple(size), mode="nearest-exact").chunk(2, dim=1)
     return result.clamp(low, high)
+
+
+def _may_ask(tensor: Tensor) -> bool:
+    """Whether its values may decide what is done next: a GPU would wait for the answer, and a CUDA graph cannot."""
+    return not tensor.is_cuda
 
 
 def _local_max(x: Tensor, radius: list[int]) -> Tensor:

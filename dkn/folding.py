@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dkn.networks import KernelNetwork, Stream
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in the network
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,18 @@ class FoldedStream:
 def fold(network: KernelNetwork) -> list[FoldedStream]:
     """The streams of `network` as they are in evaluation mode, in the order of `KernelNetwork.streams`."""
     return [_fold_stream(image, stream) for image, stream in network.streams().items()]
+
+
+def of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
+    """The stream with its first convolution made for RGB in 0..`white`: luma and scaling then cost nothing, and bytes
+    are exact even in bfloat16."""
+    first, *others = stream.features
+    weight = first.weight / np.float32(white)
+    if stream.image == "grey":
+        by_phase = weight.reshape(len(weight), 1, -1, *weight.shape[2:])  # channels · phases, as pixel_unshuffle has it
+        mixed = by_phase * LUMA[:, None, None, None]
+        weight = mixed.reshape(len(weight), -1, *weight.shape[2:])
+    return replace(stream, image="rgb", features=(replace(first, weight=weight), *others))
 
 
 def _fold_stream(image: str, stream: Stream) -> FoldedStream:

@@ -14,14 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dkn.folding import Convolution, FoldedStream, fold
+from dkn.folding import Convolution, FoldedStream, fold, of_rgb
 from dkn.networks import STRIDE, KernelNetwork
 from dkn.quantisation import quantise
 
 OPSET = 17
 IR_VERSION = 8  # of the same age; newer ones are refused by runtimes that would read the graph well
 BEYOND = 1e4  # pixels, further than any window
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in the network
 
 
 class Graph:
@@ -113,7 +112,7 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
         if stream.image == "depth":
             heads.append(_stream(graph, _of_two_parts(stream) if for_engine else stream, "depth", config.phases))
         else:
-            heads.append(_stream(graph, _of_rgb(stream, white), color, config.phases))
+            heads.append(_stream(graph, of_rgb(stream, white), color, config.phases))
     count = config.kernel_size**2 * config.phases**2
     graph.product_by_pixel([graph.add("Sigmoid", weights) for weights, _ in heads if weights], "weights")
     outputs = [_describe("weights", ("batch", "rows", "columns", count))]
@@ -157,18 +156,6 @@ def _of_two_parts(stream: FoldedStream) -> FoldedStream:
     first, *others = stream.features
     twice = np.concatenate((first.weight, first.weight), axis=1)
     return replace(stream, features=(replace(first, weight=twice), *others))
-
-
-def _of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
-    """The stream with its first convolution made for RGB in 0..`white`: luma and scaling then cost nothing, and bytes
-    are exact even in bfloat16."""
-    first, *others = stream.features
-    weight = first.weight / np.float32(white)
-    if stream.image == "grey":
-        by_phase = weight.reshape(len(weight), 1, -1, *weight.shape[2:])  # channels · phases, as pixel_unshuffle has it
-        mixed = by_phase * LUMA[:, None, None, None]
-        weight = mixed.reshape(len(weight), -1, *weight.shape[2:])
-    return replace(stream, image="rgb", features=(replace(first, weight=weight), *others))
 
 
 def _phases_first(convolution: Convolution) -> Convolution:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from dkn.checkpoint import ModelInfo
 from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid
 from dkn.device import choose_device
 from dkn.engines import Runner, plan
+from dkn.engines.cuda_graph import Graphs, Upload
 from dkn.errors import ConfigError, ImageError
 from dkn.models import find_model
 
@@ -42,13 +44,12 @@ class Taps(NamedTuple):
 class _Scaled(NamedTuple):
     """A depth map prepared for a network."""
 
-    model: Loaded
     filled: Tensor
     """(1, 1, h, w) metres, without holes."""
     depth: Tensor
     """(1, 1, H, W); · unit + start are metres."""
-    start: Tensor
-    unit: Tensor
+    start: Tensor | float
+    unit: Tensor | float
 
 
 class Upsampler:
@@ -93,6 +94,7 @@ class Upsampler:
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
+        self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
 
     @property
     def model_name(self) -> str:
@@ -136,13 +138,20 @@ class Upsampler:
             ImageError: arrays of another shape or type.
             CheckpointError: no model for this scale, or a damaged one.
         """
-        guidance, low, valid = self._tensors(color, depth)
-        size = color.shape[0], color.shape[1]
-        if not bool(valid.any()):
-            return np.full(size, np.nan, np.float32)
+        _check(color, depth)
+        size, depth = (color.shape[0], color.shape[1]), np.asarray(depth, np.float32)
+        model = self._model_for(color, depth)
+        engine = model.run.engine
+        if self._graphs is not None and engine.capturable:
+            key = engine, self.fill_holes, self.min_depth, self.max_depth
+            way = partial(self._upsample, size=size, info=model.info, run=engine)
+            result = self._graphs(str(engine), key, way, color, depth)
+            if result is not None:
+                return result
         with torch.inference_mode():
-            result = self._upsample(guidance, low, valid, size)
-        return result[0, 0].cpu().numpy()
+            # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
+            uploads = [partial(self._upload, array) for array in (color, depth)]
+            return self._upsample(*uploads, size=size, info=model.info, run=model.run).cpu().numpy()
 
     def taps(self, color: np.ndarray, depth: np.ndarray, pixels: Sequence[tuple[int, int]]) -> list[Taps]:
         """Where the network looks for each of these pixels (x, y), and how it weighs what it finds.
@@ -153,17 +162,21 @@ class Upsampler:
         Raises:
             ImageError: arrays of another shape or type, or a pixel outside the image.
         """
-        guidance, low, valid = (tensor.cpu() for tensor in self._tensors(color, depth))
+        _check(color, depth)
         height, width = color.shape[:2]
         for x, y in pixels:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
+        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
+        valid = self._valid(low)
         if not bool(valid.any()):
             raise ImageError("the depth has no valid pixel")
-        scaled = self._scaled(low, valid, (height, width))
-        network = scaled.model.run.network
+        model = self._model_for(color, depth)
+        scaled = _scaled(low, valid, (height, width), model.info)
+        network = model.run.network
         with torch.inference_mode():
-            weights, offsets = network.kernels(guidance.permute(0, 3, 1, 2).float() / 255, scaled.depth)
+            guidance = torch.from_numpy(np.array(color, order="C"))[None].permute(0, 3, 1, 2)
+            weights, offsets = network.kernels(guidance.float() / 255, scaled.depth)
         found = []
         for x, y in pixels:
             shift = 0 if offsets is None else offsets[0, :, y, x].view(-1, 2) * network.config.offset_unit
@@ -171,31 +184,43 @@ class Upsampler:
             found.append(Taps(*(part.numpy() for part in parts)))
         return found
 
-    def _tensors(self, color: np.ndarray, depth: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Guidance (1, H, W, 3) uint8, depth (1, 1, h, w) float32 and its validity."""
-        _check(color, depth)
-        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None].to(self.device)
-        valid = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
-        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
-        guidance = torch.from_numpy(np.array(color, order="C")).to(self.device)
-        return guidance[None], low, valid
+    def _model_for(self, color: np.ndarray, depth: np.ndarray) -> Loaded:
+        return self.load(self._scale or math.sqrt(color.shape[0] * color.shape[1] / depth.size))
 
-    def _upsample(self, guidance: Tensor, low: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
-        model, filled, depth, start, unit = self._scaled(low, valid, size)
-        result = model.run(guidance, depth) * unit + start
-        result = clamp_to_local_range(result, filled, valid, model.run.network.config.window // 2)
-        return result if self.fill_holes else result.masked_fill(~resize_mask(valid, size), math.nan)
+    def _upload(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array, order="C")).to(self.device)
 
-    def _scaled(self, low: Tensor, valid: Tensor, size: tuple[int, int]) -> _Scaled:
-        """The depth map as the network for its scale wants to see it."""
-        filled = fill_holes(low, valid)
-        depth = resize_bicubic(filled, size)
-        model = self.load(self._scale or math.sqrt(size[0] * size[1] / (low.shape[2] * low.shape[3])))
-        if model.info.depth_range is None:
-            start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
-        else:
-            start, unit = depth.new_zeros(()), depth.new_tensor(model.info.depth_range)
-        return _Scaled(model, filled, (depth - start) / unit, start, unit)
+    def _valid(self, low: Tensor) -> Tensor:
+        return (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
+
+    def _upsample(
+        self,
+        color: Upload,
+        depth: Upload,
+        *,
+        size: tuple[int, int],
+        info: ModelInfo,
+        run: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """The whole way on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
+        for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
+        low = depth()[None, None]
+        valid = self._valid(low)
+        scaled = _scaled(low, valid, size, info)
+        result = run(color()[None], scaled.depth) * scaled.unit + scaled.start
+        result = clamp_to_local_range(result, scaled.filled, valid, info.network.window // 2)
+        known = valid.any() if self.fill_holes else resize_mask(valid, size)
+        return result.masked_fill(~known, math.nan)[0, 0]
+
+
+def _scaled(low: Tensor, valid: Tensor, size: tuple[int, int], info: ModelInfo) -> _Scaled:
+    """The depth map as a network wants to see it."""
+    filled = fill_holes(low, valid)
+    depth = resize_bicubic(filled, size)
+    if info.depth_range is not None:
+        return _Scaled(filled, depth / info.depth_range, 0.0, info.depth_range)
+    start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
+    return _Scaled(filled, (depth - start) / unit, start, unit)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

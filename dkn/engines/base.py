@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -28,6 +29,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    capturable: ClassVar[bool] = False
+    """Whether a CUDA graph can hold a call: nothing in it waits for the GPU or depends on what an image shows."""
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
         self.config, self.device, self.precision = network.config, device, precision
@@ -46,6 +49,11 @@ class Engine(ABC):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.device.type}, {self.precision})"
+
+
+def without_tf32() -> AbstractContextManager[None]:
+    """Where float32 has to be float32 on CUDA too: cuDNN would cut its inputs to 10 bits."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dkn.device import DTYPES, channels_last
-from dkn.engines.base import Engine
+from dkn.engines.base import Engine, without_tf32
 from dkn.networks import KernelNetwork
 
 
@@ -25,7 +25,8 @@ class TorchEngine(Engine):
     @torch.inference_mode()
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
         guidance = color.permute(0, 3, 1, 2).float() / 255
-        with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
+        half = self.precision != "fp32"
+        with without_tf32(), torch.autocast(self.device.type, DTYPES[self.precision], enabled=half):
             kernels = self._network.kernels(guidance, depth)
         return self._network.average(depth, *kernels)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.engines.base import Engine
+from dkn.engines.base import Engine, without_tf32
 from dkn.networks import DKN, KernelNetwork
 
 
@@ -27,7 +27,8 @@ class ReferenceEngine(Engine):
 
     @torch.inference_mode()
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        return self.average(depth, *self.kernels(color, depth))
+        with without_tf32():
+            return self.average(depth, *self.kernels(color, depth))
 
     def kernels(self, color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
         """Normalised kernel weights, and offsets."""

@@ -116,16 +116,25 @@ def _pack_stream(
     return matrix.flatten(3), bias.flatten(2)
 
 
-def upsample(heads: Heads, features: Sequence[Tensor], depth: Tensor, out: Tensor | None = None) -> Tensor:
+def upsample(
+    heads: Heads,
+    features: Sequence[Tensor],
+    depth: Tensor,
+    out: Tensor | None = None,
+    band: tuple[int, int] | None = None,
+) -> Tensor:
     """The output of the network, eq. (3) or (7), from the last feature maps of its streams.
 
     Args:
         heads: of the network.
-        features: one map a stream, guidance first, in the dtype of `heads`; fastest as channels_last.
+        features: one map a stream, guidance first, in the dtype of `heads`; fastest as channels_last, or as slices of
+            the channels of one such tensor.
             FDKN: (N, n2, ⌈H/4⌉, ⌈W/4⌉). DKN: (N, n2, H, W), or in polyphase form (16·N, n2, ⌈H/4⌉, ⌈W/4⌉), where
             [16·n + 4·i + j, :, y, x] belongs to pixel (4y + i, 4x + j) of image n.
         depth: (N, 1, H, W) float32, what the network saw.
         out: where to write, like `depth`; made anew if None.
+        band: rows (first, end) that `features` belong to, of which alone `out` is written; the first a multiple of 4.
+            All if None.
 
     Returns:
         (N, 1, H, W) float32, in the unit of `depth`. Logits, coordinates and sums are float32.
@@ -138,7 +147,10 @@ def upsample(heads: Heads, features: Sequence[Tensor], depth: Tensor, out: Tenso
         raise ValueError(f"depth {tuple(depth.shape)} {depth.dtype}: (N, 1, H, W) float32 is needed")
     phases_in_batch = heads.stride == 1 and len(features[0]) == STRIDE**2 * batch
     step = STRIDE if phases_in_batch else heads.stride
-    rows, columns = triton.cdiv(height, step), triton.cdiv(width, step)
+    top, bottom = band or (0, height)
+    if not 0 <= top < bottom <= height or top % STRIDE:
+        raise ValueError(f"band {band}: rows within {height}, the first a multiple of {STRIDE}, are needed")
+    rows, columns = triton.cdiv(bottom - top, step), triton.cdiv(width, step)
     shape = (batch * STRIDE**2 if phases_in_batch else batch, heads.features, rows, columns)
     if len(features) != len(heads.matrices):
         raise ValueError(f"{len(features)} feature maps for a network of {len(heads.matrices)} streams")
@@ -150,7 +162,7 @@ def upsample(heads: Heads, features: Sequence[Tensor], depth: Tensor, out: Tenso
     if out.shape != depth.shape or out.dtype != depth.dtype or not out.is_contiguous():
         raise ValueError(f"out {tuple(out.shape)} {out.dtype}: contiguous, {tuple(depth.shape)} float32 is needed")
 
-    maps = [image.contiguous(memory_format=torch.channels_last) for image in features]
+    maps, pitch = _side_by_side(features)
     taps = heads.taps.shape[1]
     group = 1 if phases_in_batch else heads.matrices[0].shape[3] // taps
     block = min(64, ELEMENTS // (group * taps))
@@ -171,6 +183,8 @@ def upsample(heads: Heads, features: Sequence[Tensor], depth: Tensor, out: Tenso
             heads.offset_unit,
             height,
             width,
+            top,
+            bottom,
             rows,
             columns,
             STREAMS=len(maps),
@@ -186,12 +200,30 @@ def upsample(heads: Heads, features: Sequence[Tensor], depth: Tensor, out: Tenso
             PHASES_IN_BATCH=phases_in_batch,
             RADIUS=heads.window // 2,
             FEATURES=heads.features,
+            PITCH=pitch,
             CHANNELS=CHANNELS,
             BLOCK=block,
             num_warps=WARPS,
             num_stages=2,
         )
     return out
+
+
+def _side_by_side(features: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """The maps with the channels of a pixel together, and how many elements lie between two pixels of any of them."""
+    _, channels, rows, columns = features[0].shape
+    pitch = features[0].stride(3) if columns > 1 else channels
+    strides = rows * columns * pitch, 1, columns * pitch, pitch
+    if all(_lies(image, strides) for image in features):
+        return list(features), pitch
+    return [image.contiguous(memory_format=torch.channels_last) for image in features], channels
+
+
+def _lies(image: Tensor, strides: tuple[int, ...]) -> bool:
+    """Whether that is how to walk through `image`. The stride of an axis of length 1 means nothing."""
+    return all(
+        n == 1 or stride == wanted for n, stride, wanted in zip(image.shape, image.stride(), strides, strict=True)
+    )
 
 
 @triton.jit
@@ -206,6 +238,7 @@ def _logits(
     OFFSETS: tl.constexpr,
     COLUMNS: tl.constexpr,
     FEATURES: tl.constexpr,
+    PITCH: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -219,7 +252,7 @@ def _logits(
     weights = tl.zeros((BLOCK, COLUMNS), tl.float32) + tl.load(bias)[None, :]
     x = tl.zeros((BLOCK, COLUMNS), tl.float32) + tl.load(bias + GROUPS * COLUMNS)[None, :]
     y = tl.zeros((BLOCK, COLUMNS), tl.float32) + tl.load(bias + 2 * GROUPS * COLUMNS)[None, :]
-    features += row[:, None] * FEATURES + channel[None, :]
+    features += row[:, None] * PITCH + channel[None, :]
     matrix += group * ROWS * COLUMNS + channel[:, None] * COLUMNS + column[None, :]
     for start in range(0, FEATURES, CHANNELS):
         tile = tl.load(features + start, mask=mask[:, None] & (start + channel < FEATURES)[None, :], other=0.0)
@@ -246,6 +279,8 @@ def _upsample(
     offset_unit,
     height,
     width,
+    top,
+    bottom,
     feature_rows,
     feature_columns,
     STREAMS: tl.constexpr,
@@ -261,6 +296,7 @@ def _upsample(
     PHASES_IN_BATCH: tl.constexpr,
     RADIUS: tl.constexpr,
     FEATURES: tl.constexpr,
+    PITCH: tl.constexpr,  # from the features of a pixel to those of the next
     CHANNELS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -277,7 +313,7 @@ def _upsample(
     plane = sample * GROUPS + group if PHASES_IN_BATCH else sample
     matrix = 0 if PHASES_IN_BATCH else group
     MATRICES: tl.constexpr = 1 if PHASES_IN_BATCH else GROUPS
-    first = (plane.to(tl.int64) * pixels + start) * FEATURES
+    first = (plane.to(tl.int64) * pixels + start) * PITCH
 
     # A stream that does not give something leaves a factor of 1.
     weights = tl.full((BLOCK, COLUMNS), 1.0, tl.float32)
@@ -285,7 +321,7 @@ def _upsample(
     shift_y = tl.full((BLOCK, COLUMNS), 1.0, tl.float32)
     w, x, y = _logits(
         first_features + first, first_matrix, first_bias, matrix, mask,
-        MATRICES, FIRST_WEIGHTS, FIRST_OFFSETS, COLUMNS, FEATURES, CHANNELS, BLOCK,
+        MATRICES, FIRST_WEIGHTS, FIRST_OFFSETS, COLUMNS, FEATURES, PITCH, CHANNELS, BLOCK,
     )  # fmt: skip
     if FIRST_WEIGHTS:
         weights *= tl.sigmoid(w)
@@ -295,7 +331,7 @@ def _upsample(
     if STREAMS == 2:
         w, x, y = _logits(
             second_features + first, second_matrix, second_bias, matrix, mask,
-            MATRICES, SECOND_WEIGHTS, SECOND_OFFSETS, COLUMNS, FEATURES, CHANNELS, BLOCK,
+            MATRICES, SECOND_WEIGHTS, SECOND_OFFSETS, COLUMNS, FEATURES, PITCH, CHANNELS, BLOCK,
         )  # fmt: skip
         if SECOND_WEIGHTS:
             weights *= tl.sigmoid(w)
@@ -307,9 +343,9 @@ def _upsample(
     column = tl.arange(0, COLUMNS)
     tap = column % TAPS
     phase = group * GROUP + column // TAPS
-    at_y = (pixel // feature_columns * STEP)[:, None] + (phase // STEP)[None, :]
+    at_y = (top + pixel // feature_columns * STEP)[:, None] + (phase // STEP)[None, :]
     at_x = (pixel % feature_columns * STEP)[:, None] + (phase % STEP)[None, :]
-    real = mask[:, None] & (tap < COUNT)[None, :] & (at_y < height) & (at_x < width)
+    real = mask[:, None] & (tap < COUNT)[None, :] & (at_y < bottom) & (at_x < width)
     weights = tl.where(real, weights, 0.0)
 
     # Eq. (4) and (5).
@@ -337,9 +373,9 @@ def _upsample(
     weight_sum = _over_taps(weights, BLOCK, GROUP, TAPS)
     average = _over_taps(weights * value, BLOCK, GROUP, TAPS)
     phase = group * GROUP + tl.arange(0, GROUP)
-    at_y = (pixel // feature_columns * STEP)[:, None] + (phase // STEP)[None, :]
+    at_y = (top + pixel // feature_columns * STEP)[:, None] + (phase // STEP)[None, :]
     at_x = (pixel % feature_columns * STEP)[:, None] + (phase % STEP)[None, :]
-    real = mask[:, None] & (at_y < height) & (at_x < width)
+    real = mask[:, None] & (at_y < bottom) & (at_x < width)
     if RESIDUAL:
         average -= weight_sum * (1.0 / COUNT) * _over_taps(value, BLOCK, GROUP, TAPS)
         average += tl.load(depth + at_y * width + at_x, mask=real, other=0.0)
