@@ -382,19 +382,18 @@ def _peak_mb(model: str, size: tuple[int, int], choice: Choice) -> float:
 
 def _upsample_once(model: str, size: tuple[int, int], device: str, engine: str, precision: str) -> float:
     """Three frames as `dkn upsample` would do one; the peak of memory in MB."""
-    color, low = make_scene(size)
+    rng = np.random.default_rng(0)  # noise: a renderer would count too
+    color = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+    low = 2 + rng.random((size[1] // SCALE, size[0] // SCALE), np.float32)
     network, _, path = open_network(model)
     if path is None:  # an Upsampler takes files
-        runner, images = (
-            plan(torch.device(device), engine, precision)[0].make(network),
-            _normalised(color, low, torch.device(device)),
-        )
-        for _ in range(3):
-            runner(*images)
+        target = torch.device(device)
+        run = plan(target, engine, precision)[0].make(network)
+        once: Callable[[], object] = partial(run, *_normalised(color, low, target))
     else:
-        upsampler = Upsampler(path, device=device, engine=engine, precision=precision)
-        for _ in range(3):
-            upsampler(color, low)
+        once = partial(Upsampler(path, device=device, engine=engine, precision=precision), color, low)
+    for _ in range(3):
+        once()
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     # getrusage would count what the parent held when it forked.
