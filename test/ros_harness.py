@@ -265,7 +265,7 @@ class Bench:
     def _send_until_output(self, color: Any, depth: Any) -> None:
         before, end = len(self.images), time.monotonic() + LIMIT
         while len(self.images) == before:
-            assert time.monotonic() < end, f"no output of any pair:\n{self.node.output}"
+            assert self.node.alive and time.monotonic() < end, f"no output of any pair:\n{self.node.output}"
             stamp_ns = self.now()
             self.send("color", color, stamp_ns)
             self.send("depth", depth, stamp_ns)
