@@ -260,7 +260,8 @@ class UpsampleNode(Node):
             self._active_since = None
             self._layouts.clear()
             self._synchronizer.reset("idle")
-            self._worker.mailbox.clear()
+            if self._worker.mailbox.clear() is not None:
+                self._health.drop("idle")
         for source in self._inputs.values():
             source.update(wanted)
         # Only while it is active need it look again, for publishers that change their reliability.
@@ -316,6 +317,8 @@ class UpsampleNode(Node):
             "color rate [Hz]": rates["color"],
             "depth rate [Hz]": rates["depth"],
             "output rate [Hz]": (now.published - before.published) / seconds,
+            "received color": received["color"],
+            "received depth": received["depth"],
             "published": now.published,
             **{f"latency from stamp {name} [ms]": value for name, value in now.from_stamp_ms.items()},
             **{f"latency from arrival {name} [ms]": value for name, value in now.from_arrival_ms.items()},
