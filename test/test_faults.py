@@ -1,4 +1,4 @@
-"""Cameras that drop out, clocks that jump, messages that lie, and parts of the node that break: over DDS, two processes.
+"""Cameras that drop out, clocks that jump, messages that lie, parts of the node that break: two processes, over DDS.
 
 After each of them the node goes on, nothing that was good is lost, and what was lost is counted. More of the kind is in
 test_node.py (lying headers one by one, cameras that come back, bursts) and test_sync.py.
@@ -124,9 +124,8 @@ def since(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 def assert_books_balance(news: dict[str, int], waiting: int = 0) -> None:
     """Each message that came was paired or dropped for a reason, each pair published or dropped for one."""
     for stream in ("color", "depth"):
-        reasons = sum(
-            n for key, n in news.items() if key.startswith(f"dropped {stream} ") or key == f"dropped bad_{stream}"
-        )
+        mine = f"dropped {stream} ", f"dropped bad_{stream}"
+        reasons = sum(count for key, count in news.items() if key.startswith(mine))
         missing = news.get(f"received {stream}", 0) - news.get("matched", 0) - reasons
         assert 0 <= missing <= waiting, (stream, news)
     gone = sum(news.get(f"dropped {reason}", 0) for reason in ("superseded", "failed", "idle"))
@@ -181,8 +180,7 @@ def test_colour_at_30_hz_with_depth_at_15_hz(bench):
         if i % 2 == 0:
             bench.send("depth", depth(), at + 2 * MILLISECOND)
             expected.append(at + 2 * MILLISECOND)
-        bench.spin(0.01)
-    bench.output(expected[-1])
+            bench.output(expected[-1])
     outputs = [nanoseconds(message) for message in bench.images]
     assert outputs[-len(expected) :] == expected
     bench.now()
@@ -200,8 +198,7 @@ def test_jitter(bench):
     expected = []
     for i in range(40):
         expected.append(send_pair(bench, start + i * 66 * MILLISECOND, int(random.integers(-20, 21)) * MILLISECOND))
-        bench.spin(0.02)
-    bench.output(expected[-1])
+        bench.output(expected[-1])
     assert [nanoseconds(message) for message in bench.images[-40:]] == expected
     bench._last_ns = start + 4 * SECOND
     news = since(before, counted(bench))
@@ -219,8 +216,7 @@ def test_a_bag_that_loops_five_times(bench):
         expected = []
         for i in range(frames):
             expected.append(send_pair(bench, start + i * 33 * MILLISECOND, 3 * MILLISECOND))
-            bench.spin(0.01)
-        bench.until(lambda first=first: len(bench.images) == first + frames, "all pairs of the loop")
+            bench.until(lambda count=first + i + 1: len(bench.images) == count, f"pair {i} of the loop")
         assert [nanoseconds(message) for message in bench.images[first:]] == expected
 
 
@@ -234,8 +230,11 @@ def test_a_stamp_far_in_the_future(bench, alone):
         send_pair(bench, far)
         bench.output(far)
         bench.images.clear()
-    for _ in range(3):  # not one good pair is lost
+    first = send_pair(bench, bench.now())  # one good pair may go with it: no message can pair with that stamp either
+    bench.spin(0.1)
+    for _ in range(3):
         bench.output(send_pair(bench, bench.now()))
+    assert alone or first in [nanoseconds(message) for message in bench.images]
     news = since(before, counted(bench))
     assert news["resets clock_jump"] >= 1
     assert_books_balance(news)
@@ -470,7 +469,7 @@ def test_fuzzed_messages_are_all_accounted_for(inner_node, count):
         else:
             stream = "color" if i % 4 == 0 else "depth"
             good = ["rgb8", "bgr8", "mono8"] if stream == "color" else ["16UC1", "32FC1"]
-            node._receive(stream, fuzzer.compressed() if i % 3 == 0 else fuzzer.image(good))
+            node._receive(stream, fuzzer.compressed() if i > count / 2 else fuzzer.image(good))
         if i % 50 == 0:
             node._poll()
             time.sleep(0.002)
