@@ -72,7 +72,7 @@ class Rig:
         self._publishers = {
             topic: self._ros.create_publisher(type(message), topic, qos) for topic, message in self._messages.items()
         }
-        self._ros.create_subscription(Image, "depth_upsampled/image_rect", self._on_depth, QoSProfile(depth=5))
+        self._listen()
         self._ros.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._ros)
@@ -106,6 +106,16 @@ class Rig:
             if time.monotonic() > end:
                 raise ConfigError(f"no depth came back within {START_LIMIT:.0f} s")
             time.sleep(0.05)
+
+    def look_away(self, seconds: float = 1.0) -> None:
+        """Stop listening for a moment; the node goes idle meanwhile."""
+        self._executor.create_task(lambda: self._ros.destroy_subscription(self._listener))
+        time.sleep(seconds)
+        self._executor.create_task(self._listen)
+
+    def _listen(self) -> None:
+        topic, qos = "depth_upsampled/image_rect", QoSProfile(depth=5)
+        self._listener = self._ros.create_subscription(Image, topic, self._on_depth, qos)
 
     def check(self) -> None:
         """Raise if the node has ended."""
@@ -187,11 +197,6 @@ class Usage:
         """Resident, without what is shared with other processes: theirs are the transport's segments."""
         fields = (self._folder / "statm").read_text().split()
         return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    @property
-    def resident_mb(self) -> float:
-        """Resident, all of it."""
-        return int((self._folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     @property
     def files(self) -> int:
