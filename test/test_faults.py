@@ -341,7 +341,7 @@ def test_a_listener_that_never_reads(bench):
     with subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.PIPE) as sleeper:
         try:
             assert sleeper.stdout.readline() == b"asleep\n"
-            assert bench.ros.count_subscribers(topic) == 2
+            bench.until(lambda: bench.ros.count_subscribers(topic) == 2, "the other listener")
             for _ in range(30):
                 bench.output(send_pair(bench, bench.now()))
         finally:
@@ -457,6 +457,18 @@ def inner_node(models, monkeypatch) -> Iterator[UpsampleNode]:
     node.close()
     node.destroy_node()
     context.try_shutdown()
+
+
+@pytest.mark.parametrize("stream", ["color", "depth"])
+def test_larger_images_than_max_pixels_are_refused(inner_node, stream):
+    for width, dropped in ((100, 0), (101, 1)):  # max_pixels is 10,000
+        message = image(np.ones((100, width, 3), np.uint8), "rgb8")
+        if stream == "depth":
+            message = image(np.ones((100, width), np.uint16), "16UC1")
+        inner_node._receive(stream, message)
+        health = inner_node._health.snapshot()
+        assert health.dropped[f"bad_{stream}"] == dropped
+    assert "101x100 = 10100 pixels, more than the 10000 pixels accepted (max_pixels)" in health.last_error
 
 
 @pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.slow)])

@@ -10,11 +10,17 @@ from dkn_ros.soak import Sample, judge
 
 
 def run(**changes: Any) -> list[Sample]:
-    """Two hundred samples of half an hour: 5 Hz, 500 MiB after a warm-up of 3 minutes, 20 files and 30 threads."""
+    """Two hundred samples of half an hour: 5 of 30 Hz, 500 MiB after a warm-up of 3 minutes, 20 files and 30 threads."""
     samples = []
     for i in range(200):
         t = 9.0 * (i + 1)
-        values = {"published": int(5 * t), "memory": 400 + 100 * min(1.0, t / 180), "files": 20, "threads": 30}
+        values = {
+            "sent": int(30 * t),
+            "published": int(5 * t),
+            "memory": 400 + 100 * min(1.0, t / 180),
+            "files": 20,
+            "threads": 30,
+        }
         values |= {name: change(t, values[name]) for name, change in changes.items()}
         samples.append(Sample(time_s=t, cpu_s=t, **values))
     return samples
@@ -35,8 +41,9 @@ def test_a_steady_run_is_good() -> None:
         ({"files": lambda t, n: n + int(t / 600)}, "file descriptors"),
         ({"threads": lambda t, n: n + (t > 1700)}, None),  # a moment is no growth
         ({"threads": lambda t, n: n + (t > 900)}, "threads"),
-        ({"published": lambda t, n: min(n, 5000)}, "rate"),
-        ({"published": lambda t, n: 0}, "rate"),
+        ({"published": lambda t, n: min(n, 5000)}, "pairs answered"),
+        ({"published": lambda t, n: 0}, "pairs answered"),
+        ({"published": lambda t, n: min(n, 5000), "sent": lambda t, n: min(n, 30000)}, None),  # the machine stood still
     ],
 )
 def test_what_grows_or_slows_down_is_found(changes: dict[str, Any], what: str | None) -> None:
