@@ -19,6 +19,8 @@ from pathlib import Path
 from dkn.errors import DknError
 from dkn_ros.share import OLD_PROFILE_VARIABLE, PROFILE_VARIABLE, fast_dds_environment
 
+IDLE = 5.0  # seconds without a listener
+
 
 @dataclass(frozen=True)
 class Case:
@@ -46,6 +48,8 @@ class Result:
     """From the stamp to the arrival of the depth where the camera is."""
     node_cpu: float
     camera_cpu: float
+    idle_cpu: float
+    """Of the node while nobody listens, though the camera goes on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +109,9 @@ def _measure(case: Case) -> Result:
         round_trips = rig.round_trips_ms[received:]
         shares = [(usage.cpu_s - before) / seconds for usage, before in zip((node, camera), cpu_s, strict=True)]
         values = rig.values()
+        before = node.cpu_s
+        rig.look_away(IDLE)
+        idle = (node.cpu_s - before) / IDLE
     ranks = ("p50", "p99")
     published = {rank: float(values.get(f"latency from stamp {rank} [ms]", "nan")) for rank in ranks}
     trips = percentiles(round_trips)
@@ -118,12 +125,13 @@ def _measure(case: Case) -> Result:
         round_trip={rank: trips.get(rank, float("nan")) for rank in ranks},
         node_cpu=shares[0],
         camera_cpu=shares[1],
+        idle_cpu=idle,
     )
 
 
 _HEADER = f"""\
-{"":38} {"":>10} {"published ms":>14} {"round trip ms":>14} {"CPU of a core":>14}
-{"transport":38} {"delivered":>10} {"p50":>6} {"p99":>7} {"p50":>6} {"p99":>7} {"node":>6} {"camera":>7}"""
+{"":38} {"":>10} {"published ms":>14} {"round trip ms":>14} {"CPU of a core":>21}
+{"transport":38} {"delivered":>10} {"p50":>6} {"p99":>7} {"p50":>6} {"p99":>7} {"node":>6} {"idle":>6} {"camera":>7}"""
 
 
 def _row(r: Result) -> str:
@@ -131,7 +139,7 @@ def _row(r: Result) -> str:
     name = f"{r.rate_hz:g} Hz, {transport}, {'reliable' if r.reliable else 'best effort'}"
     return (
         f"{name:38} {r.delivered:10.1%} {r.published['p50']:6.1f} {r.published['p99']:7.1f} "
-        f"{r.round_trip['p50']:6.1f} {r.round_trip['p99']:7.1f} {r.node_cpu:6.0%} {r.camera_cpu:7.0%}"
+        f"{r.round_trip['p50']:6.1f} {r.round_trip['p99']:7.1f} {r.node_cpu:6.0%} {r.idle_cpu:6.1%} {r.camera_cpu:7.0%}"
     )
 
 

@@ -37,7 +37,7 @@ def test_a_run() -> None:
     assert 0 < result.delivered <= 1.5
     assert 0 < result.round_trip["p50"] <= result.round_trip["p99"]
     assert result.published["p50"] > 0
-    assert 0 < result.node_cpu < 16
+    assert 0 <= result.idle_cpu < result.node_cpu < 16
 
 
 def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
@@ -46,7 +46,7 @@ def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     def run(case: Case) -> Result:
         cases.append(case)
         latencies = {"p50": 3.2, "p99": 4.5}
-        return Result(case.profile, case.reliable, case.rate_hz, 1000, 0.95, latencies, latencies, 0.3, 0.2)
+        return Result(case.profile, case.reliable, case.rate_hz, 1000, 0.95, latencies, latencies, 0.3, 0.2, 0.01)
 
     monkeypatch.setattr(benchmark, "run", run)
     assert benchmark.main(["--rate", "100", "--size", "320x240", "--json", str(tmp_path / "o.json")]) == 0

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ from faulty_node import END_OF_ENGINE, END_OF_THREAD
 from fuzz_messages import Fuzzer
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from ros_harness import COLOR_FRAME, ENVIRONMENT, Bench, NodeProcess, image, nanoseconds, pixels
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from ros_harness import COLOR_FRAME, ENVIRONMENT, LIMIT, Bench, NodeProcess, image, nanoseconds, pixels
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dkn_ros import images
+from dkn_ros import images, outputs
 from dkn_ros.node import UpsampleNode
+from dkn_ros.outputs import Outputs
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
 
@@ -389,6 +391,35 @@ def test_an_engine_that_fails_is_replaced(faulty):
     assert faulty.counters()["engine"] != "glass (cpu, fp32)"
     np.testing.assert_allclose(pixels(faulty.exchange(color(), depth())), expected, atol=1)
     assert "dropped failed" not in since(before, counted(faulty))
+
+
+@pytest.mark.parametrize("has_event", [True, False], ids=["event", "no event"])
+def test_listeners_are_noticed_with_and_without_an_event_that_tells_of_them(inner_node, monkeypatch, has_event):
+    """Humble has none, and the node has to look for them."""
+    if not has_event:
+        monkeypatch.setattr(outputs, "_HAS_MATCHED", False)
+        inner_node._outputs = Outputs(inner_node, "second", inner_node._follow_listeners, lambda _: None)
+    executor = SingleThreadedExecutor(context=inner_node.context)
+    executor.add_node(inner_node)
+
+    def spin_until(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < end
+            executor.spin_once(0.05)
+
+    def subscribed() -> bool:
+        return all(source.subscribed for source in inner_node._inputs.values())
+
+    inner_node._follow_listeners()
+    assert inner_node._listener_timer.is_canceled() == has_event  # at rest, it does not even look
+    for _ in range(2):
+        listener = inner_node.create_subscription(Image, inner_node._outputs.topic, lambda _: None, 1)
+        spin_until(subscribed)
+        assert not inner_node._listener_timer.is_canceled()
+        inner_node.destroy_subscription(listener)
+        spin_until(lambda: not subscribed())
+    executor.shutdown()
 
 
 def test_killed_and_started_again(tmp_path, models):
