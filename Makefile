@@ -1,10 +1,11 @@
 # make demo   the node on a recording of the project's own; BAG=path COLOR=topic DEPTH=topic SCALE=n for one of yours
-# make test   lint, types and the whole test suite
+# make test   lint, types and the whole test suite; make test-slow: what takes minutes
+# make soak   the node at work for MINUTES=30, with a verdict on rate, memory, file descriptors and threads
 # make venv   what both need, in .venv; done anew only when the requirements change
 # make clean  remove what building and testing left behind; .venv stays
 
 .DEFAULT_GOAL := venv
-.PHONY: demo test lint venv clean
+.PHONY: demo test test-slow soak lint venv clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,6 +35,12 @@ demo: venv
 test: lint
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 	@echo "make test: lint, types and tests passed"
+
+test-slow: venv
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow
+
+soak: venv
+	$(PYTHON) -m dkn_ros.soak --minutes $(or $(MINUTES),30)
 
 lint: venv
 	$(PYTHON) -m ruff check

@@ -108,6 +108,11 @@ class Upsampler:
             return str(self._latest.run.engine)
         return str(self._plan[0])
 
+    @property
+    def engine_failure(self) -> str:
+        """Which engine failed in mid-run, why, and which one runs instead; empty if none did."""
+        return self._latest.run.failure if self._latest else ""
+
     def load(self, scale: float) -> Loaded:
         """The network for a scale factor, read from its file on first use.
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dkn_ros.node import UpsampleNode
+
+
+SIGNAL_PERIOD = 0.5  # seconds between looks for a signal while nothing else happens; each one costs a little
 
 from dkn.threads import sleep_between_work
 
@@ -27,8 +35,16 @@ class _Stop:
             signal.signal(other, signal.SIG_IGN)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM. Returns the exit status: 2 for a mistake of the user's."""
+def main(arguments: list[str] | None = None, make_node: Callable[[], UpsampleNode] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        arguments: of the command line.
+        make_node: makes the node; by default the one that users want.
+
+    Returns:
+        The exit status: 2 for a mistake of the user's.
+    """
     stop = _Stop()  # before the imports below, which take a second
     sleep_between_work()
     import rclpy
@@ -44,11 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # rclpy has no public name for its errors
             raise ConfigError(f"arguments not understood: {' '.join(str(error).split())}") from None
-        node = UpsampleNode()
+        node = (make_node or UpsampleNode)()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.asked:
-            executor.spin_once(timeout_sec=0.1)
+            executor.spin_once(timeout_sec=SIGNAL_PERIOD)
     except DknError as error:
         print(f"dkn_ros: {error}", file=sys.stderr)
         return 2

@@ -88,6 +88,25 @@ def remappings(camera: str = "", color: str = "", depth: str = "", camera_info: 
     return result + [(f"{stream}/camera_info", topic) for stream, topic in infos.items()]
 
 
+def point_cloud_remappings(camera: str = "", color: str = "", camera_info: str = "") -> list[tuple[str, str]]:
+    """Remappings of depth_image_proc's point_cloud_xyzrgb node, so that it takes our depth and the camera's colour.
+
+    Args: as for `remappings`.
+
+    Raises:
+        ConfigError: no camera of that name.
+    """
+    inputs = dict(remappings(camera, color=color, camera_info=camera_info))
+    picture = inputs.get("color/image_raw", "color/image_raw")
+    info = inputs.get("color/camera_info", "color/camera_info")
+    rules = [
+        ("depth_registered/image_rect", "depth_upsampled/image_rect"),
+        ("rgb/image_rect_color", picture),
+        ("rgb/camera_info", info),  # up to Humble; later ones look for it beside the picture
+    ]
+    return rules if info == _beside(picture) else [*rules, (_beside(picture), info)]
+
+
 def _beside(image_topic: str) -> str:
     """The camera_info that belongs to an image topic: camera_info in the same namespace."""
     namespace, slash, _ = image_topic.rpartition("/")

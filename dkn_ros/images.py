@@ -23,6 +23,8 @@ The description of a raw image must fit its data exactly: len(data) == step * he
 applies as well. Rows may be padded (step larger than the pixels need), the last row then too.
 """
 
+from __future__ import annotations
+
 import array
 import struct
 from collections.abc import Callable
@@ -34,13 +36,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dkn.depth import to_millimetres
 from dkn.errors import ImageError
 
 UInt8Array = npt.NDArray[np.uint8]
 DepthArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 
-MAX_PIXELS = 64 * 1024 * 1024
-"""The largest compressed picture that is decoded: a few hundred bytes can claim, and fill, any memory."""
+MAX_PIXELS = 4096 * 4096
+"""The largest image that is read, unless the caller says otherwise. A few hundred bytes of a compressed picture can
+claim, and fill, any memory; and the network needs some kilobytes for each pixel of colour."""
 
 DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 
@@ -88,7 +92,7 @@ def stamp_ns(msg: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def color_from_image(msg: Any) -> UInt8Array:
+def color_from_image(msg: Any, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """The colours of a sensor_msgs/Image as (H, W, 3) uint8 RGB.
 
     A view of `msg.data` for the rgb, bgr, rgba, bgra and mono encodings, of 8 bits or the high byte of 16
@@ -96,37 +100,37 @@ def color_from_image(msg: Any) -> UInt8Array:
     bgra8. Bayer and YUV 4:2:2 are converted by cv_bridge, or by rosbags-image where cv_bridge does not work.
 
     Raises:
-        ImageError: an encoding that is not a colour, or a header that does not match the data.
+        ImageError: an encoding that is not a colour, a header that does not match the data, or more than `max_pixels`.
     """
     if msg.encoding in _COLOR_LAYOUTS:
         channels, size, order = _COLOR_LAYOUTS[msg.encoding]
-        pixels = _high_bytes(msg, channels, size)
+        pixels = _high_bytes(msg, channels, size, max_pixels)
         if channels == 1:
             return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         return pixels[..., order]
     if msg.encoding in _CONVERTED_LAYOUTS:
         channels, size, name = _CONVERTED_LAYOUTS[msg.encoding]
-        return _convert(_high_bytes(msg, channels, size), name)
+        return _convert(_high_bytes(msg, channels, size, max_pixels), name)
     supported = ", ".join([*_COLOR_LAYOUTS, *_CONVERTED_LAYOUTS])
     raise ImageError(f"encoding {_short(msg.encoding)} is no supported colour encoding; supported: {supported}")
 
 
-def depth_from_image(msg: Any) -> DepthArray:
+def depth_from_image(msg: Any, max_pixels: int = MAX_PIXELS) -> DepthArray:
     """The depth of a sensor_msgs/Image as an (H, W) view of `msg.data`, in the message's byte order.
 
     uint16 millimetres (0 invalid) for 16UC1 and mono16, float32 metres (NaN invalid) for 32FC1.
 
     Raises:
-        ImageError: another encoding, or a header that does not match the data.
+        ImageError: another encoding, a header that does not match the data, or more than `max_pixels`.
     """
     if msg.encoding not in DEPTH_ENCODINGS:
         supported = ", ".join(DEPTH_ENCODINGS)
         raise ImageError(f"encoding {_short(msg.encoding)} is no supported depth encoding; supported: {supported}")
     order = ">" if msg.is_bigendian else "<"
-    return _view(msg, np.dtype(order + DEPTH_ENCODINGS[msg.encoding]), 1)[..., 0]
+    return _view(msg, np.dtype(order + DEPTH_ENCODINGS[msg.encoding]), 1, max_pixels)[..., 0]
 
 
-def _view(msg: Any, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
+def _view(msg: Any, dtype: np.dtype[Any], channels: int, max_pixels: int) -> npt.NDArray[Any]:
     """(H, W, channels) view of a message's data, once its header is known to be true."""
     height, width, step, data = int(msg.height), int(msg.width), int(msg.step), _bytes(msg)
     pixel = dtype.itemsize * channels
@@ -138,13 +142,14 @@ def _view(msg: Any, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
     if data.size != step * height:
         expected = f"step {step} x height {height} = {step * height}"
         raise ImageError(f"the image data has {data.size} bytes where its header says {expected}")
+    _check_size(width, height, "raw", max_pixels)
     # Strides rather than reshape: the step need not be a multiple of the sample's size.
     return np.ndarray((height, width, channels), dtype, data, strides=(step, pixel, dtype.itemsize))
 
 
-def _high_bytes(msg: Any, channels: int, size: int) -> UInt8Array:
+def _high_bytes(msg: Any, channels: int, size: int, max_pixels: int) -> UInt8Array:
     """(H, W, channels) uint8 view: the samples of 1 byte, or the high byte of samples of 2."""
-    samples = _view(msg, np.dtype(np.uint8), channels * size)
+    samples = _view(msg, np.dtype(np.uint8), channels * size, max_pixels)
     return samples if size == 1 else samples[..., (0 if msg.is_bigendian else 1) :: 2]
 
 
@@ -213,30 +218,30 @@ def _converter() -> Callable[[Any, str], Any] | None:
 # --------------------------------------------------------------------------------------- compressed images
 
 
-def color_from_compressed(msg: Any) -> UInt8Array:
+def color_from_compressed(msg: Any, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """The colours of a sensor_msgs/CompressedImage, JPEG or PNG, as (H, W, 3) uint8 RGB.
 
     The data itself tells the codec. 16-bit pictures keep their high byte, alpha is dropped, and Exif
     orientation is ignored: the picture must stay as the camera's calibration knows it.
 
     Raises:
-        ImageError: neither JPEG nor PNG, a depth format, damaged, or larger than `MAX_PIXELS`.
+        ImageError: neither JPEG nor PNG, a depth format, damaged, or more than `max_pixels`.
     """
     encoding = msg.format.partition(";")[0].strip()
     if encoding in ("16UC1", "32FC1"):
         raise ImageError(f"format {_short(msg.format)} is depth, and a colour image is expected here")
     data = _bytes(msg)
     if _starts_with(data, _JPEG_SIGNATURE):
-        width, height = _jpeg_size(data.tobytes())
+        width, height = _jpeg_size(data.tobytes(), max_pixels)
     elif _starts_with(data, _PNG_SIGNATURE):
-        width, height = _png_header(data)[:2]
+        width, height = _png_header(data, max_pixels)[:2]
     else:
         raise _not_a_picture(msg, data, "JPEG or PNG")
     bgr = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, width, height)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def depth_from_compressed(msg: Any) -> DepthArray:
+def depth_from_compressed(msg: Any, max_pixels: int = MAX_PIXELS) -> DepthArray:
     """The depth of a sensor_msgs/CompressedImage as (H, W), uint16 millimetres or float32 metres.
 
     Reads the compressedDepth transport (a header of 12 bytes, then PNG or RVL) for 16UC1, mono16 (uint16,
@@ -244,7 +249,7 @@ def depth_from_compressed(msg: Any) -> DepthArray:
     transport makes of a 16UC1 topic.
 
     Raises:
-        ImageError: another format or codec, damaged, or larger than `MAX_PIXELS`.
+        ImageError: another format or codec, damaged, or more than `max_pixels`.
     """
     encoding, _, codec = (part.strip() for part in msg.format.partition(";"))
     plain_png = encoding.lower() == "png"
@@ -255,7 +260,7 @@ def depth_from_compressed(msg: Any) -> DepthArray:
     if _starts_with(data, _PNG_SIGNATURE):
         if encoding == "32FC1":
             raise ImageError("a 32FC1 depth image needs compressedDepth's header before the PNG, and has none")
-        return _decode_depth_png(data)
+        return _decode_depth_png(data, max_pixels)
     if plain_png or data.size <= 12 or (codec and not codec.startswith("compressedDepth")):
         raise _not_a_picture(msg, data, "16-bit PNG, or compressedDepth of PNG or RVL")
 
@@ -263,9 +268,9 @@ def depth_from_compressed(msg: Any) -> DepthArray:
     _, quant_a, quant_b = struct.unpack("<iff", data[:12].tobytes())
     body = data[12:]
     if codec.split()[1:] == ["rvl"]:
-        coded = _decode_rvl(body)
+        coded = _decode_rvl(body, max_pixels)
     elif _starts_with(body, _PNG_SIGNATURE):
-        coded = _decode_depth_png(body)
+        coded = _decode_depth_png(body, max_pixels)
     else:
         raise _not_a_picture(msg, body, "PNG after compressedDepth's header")
     return _dequantize(coded, quant_a, quant_b) if encoding == "32FC1" else coded
@@ -284,8 +289,8 @@ def _dequantize(coded: npt.NDArray[np.uint16], a: float, b: float) -> npt.NDArra
     return metres
 
 
-def _decode_depth_png(data: UInt8Array) -> npt.NDArray[np.uint16]:
-    width, height, bits, color_type = _png_header(data)
+def _decode_depth_png(data: UInt8Array, max_pixels: int) -> npt.NDArray[np.uint16]:
+    width, height, bits, color_type = _png_header(data, max_pixels)
     if bits != 16 or color_type != 0:
         raise ImageError(f"a depth PNG is 16-bit grey, and this one has {bits} bits, colour type {color_type}")
     return np.asarray(_decode(data, cv2.IMREAD_UNCHANGED, width, height), np.uint16)
@@ -306,16 +311,16 @@ def _decode(data: UInt8Array, flags: int, width: int, height: int) -> npt.NDArra
     return picture
 
 
-def _png_header(data: UInt8Array) -> tuple[int, int, int, int]:
+def _png_header(data: UInt8Array, max_pixels: int) -> tuple[int, int, int, int]:
     """(width, height, bits per sample, colour type) of a PNG, from its IHDR chunk."""
     if data.size < 33 or data[12:16].tobytes() != b"IHDR":
         raise ImageError(f"a PNG of {data.size} bytes does not begin with its header (IHDR)")
     width, height, bits, color_type = struct.unpack(">IIBB", data[16:26].tobytes())
-    _check_size(width, height, "PNG")
+    _check_size(width, height, "PNG", max_pixels)
     return width, height, bits, color_type
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int]:
     """(width, height) of a JPEG, from its frame header (SOF), reached as libjpeg reaches it."""
     at = 2
     while (at := data.find(b"\xff", at)) >= 0:
@@ -328,22 +333,22 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             break
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            _check_size(width, height, "JPEG")
+            _check_size(width, height, "JPEG", max_pixels)
             return width, height
         else:
             at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
     raise ImageError(f"a JPEG of {len(data)} bytes has no frame header (SOF) that gives its size")
 
 
-def _check_size(width: int, height: int, codec: str) -> None:
+def _check_size(width: int, height: int, kind: str, max_pixels: int) -> None:
     if width == 0 or height == 0:
-        raise ImageError(f"a {codec} picture of {width}x{height} pixels is empty")
-    if width * height > MAX_PIXELS:
-        limit = f"more than the {MAX_PIXELS} pixels accepted"
-        raise ImageError(f"a {codec} picture claims {width}x{height} = {width * height} pixels, {limit}")
+        raise ImageError(f"a {kind} picture of {width}x{height} pixels is empty")
+    if width * height > max_pixels:
+        limit = f"more than the {max_pixels} pixels accepted (max_pixels)"
+        raise ImageError(f"a {kind} picture claims {width}x{height} = {width * height} pixels, {limit}")
 
 
-def _decode_rvl(data: UInt8Array) -> npt.NDArray[np.uint16]:
+def _decode_rvl(data: UInt8Array, max_pixels: int) -> npt.NDArray[np.uint16]:
     """(rows, cols) of compressedDepth's RVL: uint32 cols, uint32 rows, then the stream.
 
     RVL (Wilson, "Fast Lossless Depth Image Compression", 2017) is a row of numbers: how many zeros, how many
@@ -354,7 +359,7 @@ def _decode_rvl(data: UInt8Array) -> npt.NDArray[np.uint16]:
     if data.size < 8:
         raise ImageError(f"an RVL image of {data.size} bytes is too short for its size, 8 bytes")
     cols, rows = struct.unpack("<II", data[:8].tobytes())
-    _check_size(cols, rows, "RVL")
+    _check_size(cols, rows, "RVL", max_pixels)
     pixels = rows * cols
     # Three bytes for each pixel are the most that RVL needs; beyond, the time spent here would have no bound.
     stream = data[8:][: 4 * pixels + 8]
@@ -413,6 +418,38 @@ def _short(text: object) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- writing
+
+_QUANT_A = 100.0 * 101.0  # 32FC1 as image_transport's compressedDepth does it: 1 m / code at 100 m
+_QUANT_FAR = 65.535  # metres whose code is 1; the nearest that has one, 65535, is at 0.154 m
+_PNG_LEVEL = 1  # higher ones take several times as long for a few per cent
+
+
+def compressed_depth(depth_m: npt.NDArray[np.floating[Any]], encoding: str) -> tuple[str, array.array[int]]:
+    """Depth as the compressedDepth transport sends it: a header of 12 bytes, then a PNG.
+
+    Args:
+        depth_m: (H, W) metres, NaN where invalid.
+        encoding: 16UC1 or mono16, exact to the millimetre; or 32FC1, quantized as inverse depth, exact to
+            depth² / 20 km.
+
+    Returns:
+        format and data of a sensor_msgs/CompressedImage. What has no code (32FC1: less than 0.154 m) is invalid.
+
+    Raises:
+        ImageError: an encoding not named above.
+    """
+    if encoding not in DEPTH_ENCODINGS:
+        raise ImageError(f"depth cannot be compressed as {_short(encoding)}; supported: {', '.join(DEPTH_ENCODINGS)}")
+    a = b = 0.0
+    if encoding == "32FC1":
+        a, b = _QUANT_A, 1.0 - _QUANT_A / _QUANT_FAR
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            codes = np.rint(np.float32(a) / depth_m + np.float32(b))
+        pixels = np.where((codes >= 1) & (codes <= 65535), codes, 0).astype(np.uint16)  # False for NaN
+    else:
+        pixels = to_millimetres(depth_m)
+    _, png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    return f"{encoding}; compressedDepth png", array.array("B", struct.pack("<iff", 0, a, b) + png.tobytes())
 
 
 class DepthImageWriter:

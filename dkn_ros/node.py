@@ -1,7 +1,7 @@
 """The node: pairs of colour and depth messages in, upsampled depth out.
 
 A frame's way: `Input` → `_receive` (message → array view) → synchroniser → mailbox of one → worker thread →
-`_process` (`dkn.Upsampler`, array → reused message) → publishers. The executor never waits for the network.
+`_process` (`dkn.Upsampler`) → `Outputs` (array → reused message, publishers). The executor never waits for the network.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from std_srvs.srv import SetBool
 from dkn import DknError, ImageError, Upsampler
 from dkn.depth import to_metres
 from dkn_ros import diagnostics, images
-from dkn_ros.calibration import registration_problem, scaled_camera_info
+from dkn_ros.calibration import registration_problem
 from dkn_ros.diagnostics import Health, Snapshot
 from dkn_ros.inputs import Input
 from dkn_ros.logs import follow_library
+from dkn_ros.outputs import Depth, Outputs
 from dkn_ros.parameters import Parameters, declare
 from dkn_ros.sync import Pair, PairSynchronizer
 from dkn_ros.sync_message_filters import MessageFiltersSynchronizer
@@ -39,6 +40,7 @@ from dkn_ros.worker import Worker
 NAME = "upsample"
 LISTENER_PERIOD = 0.1  # seconds between looks for listeners and publishers
 QUIET = 2.0  # seconds without a message that are worth a warning
+LOG_LENGTH = 300  # characters of a log line that quotes what others sent
 THROTTLE = 5.0  # seconds between two log lines of the same kind
 LOSS = 0.1  # share of images missing that is worth a warning
 STARTUP_SCALE = 8  # model of a family that is loaded before the first frame tells the scale
@@ -80,31 +82,30 @@ class UpsampleNode(Node):
         self._previous_received: dict[str, int] = {}
         self._previous_repeats: dict[str, int] = {}
 
-        self._writer = images.DepthImageWriter()
-        self._image_publisher = self.create_publisher(Image, "depth_upsampled/image_rect", QoSProfile(depth=2))
-        self._info_publisher = self.create_publisher(CameraInfo, "depth_upsampled/camera_info", QoSProfile(depth=2))
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.add_on_set_parameters_callback(self._on_parameters)
 
         self._synchronizer = self._make_synchronizer(self.parameters)
         self._inputs = self._make_inputs(self.parameters)
+        self._outputs = Outputs(self, "depth_upsampled", self._follow_listeners, self._on_worker_error)
         self._worker: Worker[Pair[Frame, Frame]] = Worker(self._process, self._on_worker_error, "upsampling")
         # Housekeeping goes on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._wait_timer = self.create_timer(self.parameters.max_wait, self._poll, clock=steady)
         self._wait_timer.cancel()
-        self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
+        self._listener_timer = self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
         self.create_timer(self.parameters.diagnostics_period, self._publish_diagnostics, clock=steady)
         self.get_logger().info(
             f"{self.parameters.mode}, engine {self._upsampler.engine_name}; "
             f"colour {self._inputs['color'].topic}, depth {self._inputs['depth'].topic} "
-            f"→ {self._image_publisher.topic_name}"
+            f"→ {self._outputs.topic}"
         )
 
     def close(self) -> None:
-        """End the worker thread. Call before the node is destroyed."""
+        """End the threads. Call before the node is destroyed."""
         self._worker.close()
+        self._outputs.close()
         logging.getLogger("dkn").removeHandler(self._log_handler)
 
     # ------------------------------------------------------------------------------------------- construction
@@ -162,14 +163,15 @@ class UpsampleNode(Node):
     def _frame(self, stream: str, message: Any, now: float) -> Frame:
         """A message as a frame. Raw ones are checked and viewed here, so that a bad one never takes a good
         partner with it; compressed ones are decoded on the worker thread."""
-        header = message.header
+        header, limit = message.header, self.parameters.max_pixels
         if header.stamp.sec < 0:
             raise ImageError(f"its stamp, {header.stamp.sec} s, lies before the beginning of time")
         if isinstance(message, CompressedImage):
             decode = images.color_from_compressed if stream == "color" else images.depth_from_compressed
             self._note_layout(stream, header.frame_id)  # whether the format is true is not known yet
-            return Frame(header, message.format.partition(";")[0].strip(), now, partial(decode, message))
-        pixels = images.color_from_image(message) if stream == "color" else images.depth_from_image(message)
+            return Frame(header, message.format.partition(";")[0].strip(), now, partial(decode, message, limit))
+        view = images.color_from_image if stream == "color" else images.depth_from_image
+        pixels = view(message, limit)
         self._note_layout(stream, message.encoding, f"{message.width}x{message.height}", header.frame_id)
         return Frame(header, message.encoding, now, lambda: pixels)
 
@@ -180,7 +182,8 @@ class UpsampleNode(Node):
             self._layouts[stream] = layout
             if before is not None:
                 self._synchronizer.reset(f"{stream}_changed")
-                self.get_logger().info(f"{stream} changed from {before} to {layout}")
+                text = f"{stream} changed from {before} to {layout}"
+                self.get_logger().info(text[:LOG_LENGTH], throttle_duration_sec=THROTTLE)
 
     def _receive_info(self, stream: str, info: Any) -> None:
         self._infos[stream] = info
@@ -213,10 +216,7 @@ class UpsampleNode(Node):
         frame_id, stamp = pair.color.header.frame_id, pair.depth.header.stamp
         info = self._infos["color"]
         self._check_registration(pair, info)
-        self._image_publisher.publish(self._writer.write(result, encoding, frame_id, stamp))
-        if info is not None:
-            height, width = result.shape
-            self._info_publisher.publish(scaled_camera_info(info, width, height, frame_id, stamp))
+        self._outputs.publish(Depth(result, encoding, frame_id, stamp), info)
         now = self.get_clock().now()
         running = now.nanoseconds > 0  # simulated time stands at zero until somebody publishes /clock
         from_stamp = (now - Time.from_msg(stamp, now.clock_type)).nanoseconds / 1e6 if running else None
@@ -239,11 +239,13 @@ class UpsampleNode(Node):
         frames = pair.color.header.frame_id, pair.depth.header.frame_id
         before, self._registration = self._registration, registration_problem(*frames, color_info, self._infos["depth"])
         if self._registration and self._registration != before:
-            self.get_logger().warning(self._registration)
+            self.get_logger().warning(self._registration[:LOG_LENGTH], throttle_duration_sec=THROTTLE)
 
-    def _on_worker_error(self, error: Exception) -> None:
+    def _on_worker_error(self, error: BaseException) -> None:
         known = isinstance(error, DknError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
+        if not isinstance(error, Exception):
+            text = f"the thread died of {text} and was started anew"
         self._health.drop("failed", f"upsampling failed: {text}")
         self.get_logger().error(f"frame dropped, upsampling failed: {text}", throttle_duration_sec=THROTTLE)
 
@@ -251,17 +253,22 @@ class UpsampleNode(Node):
 
     def _follow_listeners(self) -> None:
         """Subscriptions exist only while somebody listens to the result, and the node is enabled."""
-        publishers = self._image_publisher, self._info_publisher
-        wanted = self._enabled and any(p.get_subscription_count() > 0 for p in publishers)
+        wanted = self._enabled and self._outputs.heard
         if wanted and self._active_since is None:
             self._active_since = time.monotonic()
         elif not wanted and self._active_since is not None:
             self._active_since = None
             self._layouts.clear()
             self._synchronizer.reset("idle")
-            self._worker.mailbox.clear()
+            if self._worker.mailbox.clear() is not None:
+                self._health.drop("idle")
         for source in self._inputs.values():
             source.update(wanted)
+        # Only while it is active need it look again, for publishers that change their reliability.
+        if not wanted and self._outputs.tells:
+            self._listener_timer.cancel()
+        elif self._listener_timer.is_canceled():
+            self._listener_timer.reset()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
@@ -286,6 +293,7 @@ class UpsampleNode(Node):
     # ------------------------------------------------------------------------------------------- diagnostics
 
     def _publish_diagnostics(self) -> None:
+        self._follow_listeners()  # should an event ever be lost, it is a matter of a second
         now, before = self._health.snapshot(), self._previous
         received = {name: source.received for name, source in self._inputs.items()}
         seconds = max(now.time_s - before.time_s, 1e-3)
@@ -309,6 +317,8 @@ class UpsampleNode(Node):
             "color rate [Hz]": rates["color"],
             "depth rate [Hz]": rates["depth"],
             "output rate [Hz]": (now.published - before.published) / seconds,
+            "received color": received["color"],
+            "received depth": received["depth"],
             "published": now.published,
             **{f"latency from stamp {name} [ms]": value for name, value in now.from_stamp_ms.items()},
             **{f"latency from arrival {name} [ms]": value for name, value in now.from_arrival_ms.items()},
@@ -316,6 +326,8 @@ class UpsampleNode(Node):
             "late": statistics.late,
             **pairing,
             **{f"dropped {reason}": count for reason, count in sorted(now.dropped.items())},
+            "dropped compressedDepth superseded": self._outputs.superseded,
+            "worker restarts": self._worker.restarts,
             **{f"resets {reason}": count for reason, count in sorted(statistics.resets.items())},
             "stamp difference last [ms]": statistics.last_difference_ns / 1e6,
             "stamp difference mean [ms]": statistics.mean_difference_ns / 1e6,
@@ -353,6 +365,8 @@ class UpsampleNode(Node):
             )
         if self._registration:
             problems.append((WARN, self._registration))
+        if self._upsampler.engine_failure:
+            problems.append((WARN, self._upsampler.engine_failure))
         if now.time_s - now.last_error_s < max(THROTTLE, self.parameters.diagnostics_period):
             problems.append(
                 (ERROR if rates["color"] and now.published == self._previous.published else WARN, now.last_error)

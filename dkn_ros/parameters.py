@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
+from dkn_ros.images import MAX_PIXELS
 
 MAX_DEPTH = 65.535  # metres, the most that 16UC1 can say
 
@@ -65,6 +66,9 @@ class Parameters:
     min_depth: float = _parameter(0.0, "nearer input counts as invalid [m]", limits=(0.0, MAX_DEPTH), live=True)
     max_depth: float = _parameter(MAX_DEPTH, "farther input counts as invalid [m]", limits=(0.0, MAX_DEPTH), live=True)
     fill_holes: bool = _parameter(False, "give a depth also to pixels that the input knows nothing about", live=True)
+    max_pixels: int = _parameter(
+        MAX_PIXELS, "images that say they are larger are refused before memory is taken for them", limits=(1, 2**28)
+    )
     diagnostics_period: float = _parameter(1.0, "between messages on /diagnostics [s]", limits=(0.1, 60.0))
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -49,21 +50,39 @@ class Worker(Generic[T]):
 
     Args:
         process: called with each item, on the thread.
-        on_error: called with what `process` raised; the thread goes on.
+        on_error: called with what `process` raised, on the thread, which goes on; should the thread die, of what is no
+            `Exception` or of an error in `on_error` itself, another takes its place and reports that.
     """
 
-    def __init__(self, process: Callable[[T], None], on_error: Callable[[Exception], None], name: str):
+    def __init__(self, process: Callable[[T], None], on_error: Callable[[BaseException], None], name: str):
         self.mailbox: Mailbox[T] = Mailbox()
-        self._process, self._on_error = process, on_error
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self.restarts = 0
+        """How often the thread died."""
+        self._process, self._on_error, self._name = process, on_error, name
+        self._thread = self._start()
+
+    def _start(self, cause: BaseException | None = None) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=(cause,), name=self._name, daemon=True)
+        thread.start()
+        return thread
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Finish the item in work, and end the thread."""
         self.mailbox.close()
         self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def _run(self, cause: BaseException | None) -> None:
+        """`cause` is what the thread before this one died of."""
+        if cause is not None:
+            with contextlib.suppress(BaseException):  # if it cannot even be reported, work still goes on
+                self._on_error(cause)
+        try:
+            self._work()
+        except BaseException as error:  # a library that calls sys.exit, say
+            self.restarts += 1
+            self._thread = self._start(error)
+
+    def _work(self) -> None:
         while (item := self.mailbox.take()) is not None:
             try:
                 self._process(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
@@ -13,10 +14,11 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dkn.models import share_folder
-from dkn_ros.cameras import CAMERAS, remappings
+from dkn_ros.cameras import CAMERAS, point_cloud_remappings, remappings
 from dkn_ros.share import fast_dds_environment
 
 CONFIG = share_folder() / "config"
+POINT_CLOUD_PACKAGE = "depth_image_proc"
 # name, default, description, choices
 ARGUMENTS = [
     ("camera", "", "preset of topic names; without it the node's own, as color/image_raw", ["", *CAMERAS]),
@@ -28,6 +30,7 @@ ARGUMENTS = [
     ("namespace", "", "namespace of the node; relative topics, the presets' too, are inside it", None),
     ("params_file", str(CONFIG / "upsample.yaml"), "parameters of the node", None),
     ("output", "screen", "where the node's output goes", ["screen", "log", "both"]),
+    ("pointcloud", "false", "also start depth_image_proc's point cloud, coloured, on points", ["true", "false"]),
     ("fastdds_profile", "true", "use the shared-memory profile of config/fastdds.xml", ["true", "false"]),
 ]
 
@@ -60,7 +63,32 @@ def _start(context: LaunchContext) -> list[Action]:
         additional_env=environment,
         output=given["output"],
     )
-    return [*_advice(given["camera"], environment), node]
+    cloud = _point_cloud(given, environment) if given["pointcloud"] == "true" else []
+    return [*_advice(given["camera"], environment), node, *cloud]
+
+
+def _point_cloud(given: dict[str, str], environment: dict[str, str]) -> list[Action]:
+    """depth_image_proc's node, fed by ours; only a word on it where the package is not installed."""
+    try:
+        get_package_prefix(POINT_CLOUD_PACKAGE)
+    except PackageNotFoundError:
+        line = (
+            f"pointcloud:=true needs {POINT_CLOUD_PACKAGE}, which is not installed: no point cloud. "
+            "sudo apt install ros-$ROS_DISTRO-depth-image-proc"
+        )
+        return [LogInfo(msg=line)]
+    topics = point_cloud_remappings(*(given[name] for name in ("camera", "color", "camera_info")))
+    return [
+        Node(
+            package=POINT_CLOUD_PACKAGE,
+            executable="point_cloud_xyzrgb_node",
+            name="point_cloud",
+            namespace=given["namespace"],
+            remappings=topics,
+            additional_env=environment,
+            output=given["output"],
+        )
+    ]
 
 
 def _advice(camera: str, environment: dict[str, str]) -> list[Action]:

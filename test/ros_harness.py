@@ -99,11 +99,19 @@ def _layout(message: Any) -> tuple[Any, ...]:
 
 
 class NodeProcess:
-    """`python -m dkn_ros` with some parameters. What it writes goes to a file, so that no pipe ever fills up."""
+    """`python -m dkn_ros`, or another program, with some parameters. What it writes goes to a file, so that no pipe
+    ever fills up."""
 
-    def __init__(self, folder: Path, namespace: str = "", environment: dict[str, str] | None = None, **parameters: Any):
+    def __init__(
+        self,
+        folder: Path,
+        namespace: str = "",
+        environment: dict[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "dkn_ros"),
+        **parameters: Any,
+    ):
         self.namespace = namespace or unique_namespace()
-        command = [sys.executable, "-m", "dkn_ros", "--ros-args", "-r", f"__ns:=/{self.namespace}"]
+        command = [sys.executable, *program, "--ros-args", "-r", f"__ns:=/{self.namespace}"]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         self._output = folder / f"{self.namespace}.log"
@@ -265,7 +273,7 @@ class Bench:
     def _send_until_output(self, color: Any, depth: Any) -> None:
         before, end = len(self.images), time.monotonic() + LIMIT
         while len(self.images) == before:
-            assert time.monotonic() < end, f"no output of any pair:\n{self.node.output}"
+            assert self.node.alive and time.monotonic() < end, f"no output of any pair:\n{self.node.output}"
             stamp_ns = self.now()
             self.send("color", color, stamp_ns)
             self.send("depth", depth, stamp_ns)

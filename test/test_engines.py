@@ -274,6 +274,7 @@ def test_a_failure_in_mid_run_goes_on_with_the_next(fake, caplog):
     torch.testing.assert_close(runner(color, depth), depth)
     assert runner.engine.name == "torch"
     assert "engine fake (cpu, fp32) failed, going on with torch (cpu, fp32): the device fell off" in caplog.messages
+    assert runner.failure in caplog.messages
 
 
 def test_out_of_memory_leaves_the_device(fake, caplog):

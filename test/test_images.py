@@ -4,6 +4,7 @@ import array
 import builtins
 import gc
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from dkn_ros.images import (
     DepthImageWriter,
     color_from_compressed,
     color_from_image,
+    compressed_depth,
     depth_from_compressed,
     depth_from_image,
 )
@@ -462,7 +464,7 @@ def test_rvl(holes: float) -> None:
         (struct.pack("<II", 4, 4) + b"\xff" * 20, "damaged or cut off"),  # numbers without end
         (struct.pack("<II", 4, 4) + b"\xff" * 8 + bytes(8), "more than 30 bits"),
         (struct.pack("<III", 4, 4, 0x09200000), "damaged or cut off"),  # 17 values in 16 pixels
-        (struct.pack("<II", 2**32 - 1, 2**32 - 1), "more than the 67108864 pixels"),
+        (struct.pack("<II", 2**32 - 1, 2**32 - 1), "more than the 16777216 pixels"),
     ],
 )
 def test_damaged_rvl(body: bytes, message: str) -> None:
@@ -510,7 +512,7 @@ def jpeg_of_claimed_size(width: int, height: int, progressive: bool = False) -> 
 @pytest.mark.parametrize("size", [(20000, 20000), (2**31 - 1, 2**31 - 1), (1, 64 * 1024 * 1024 + 1)])
 def test_decompression_bombs_are_not_decoded(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("a bomb was decoded"))
-    limit = f"{size[0]}x{size[1]} = {size[0] * size[1]} pixels, more than the 67108864"
+    limit = f"{size[0]}x{size[1]} = {size[0] * size[1]} pixels, more than the 16777216"
     bomb = png_of_claimed_size(*size)
     with pytest.raises(ImageError, match=limit):
         color_from_compressed(compressed("png", bomb))
@@ -529,6 +531,52 @@ def test_jpeg_bombs_are_not_decoded(progressive: bool, monkeypatch: pytest.Monke
         color_from_compressed(compressed("jpeg", jpeg_of_claimed_size(60000, 50000, progressive)))
     with pytest.raises(ImageError, match="empty"):
         color_from_compressed(compressed("jpeg", jpeg_of_claimed_size(8, 0)))
+
+
+@pytest.mark.parametrize("read", [color_from_image, depth_from_image])
+def test_raw_images_have_a_bound_too(read: Any) -> None:
+    encoding, size = ("rgb8", 3) if read is color_from_image else ("16UC1", 2)
+    msg = image(encoding, 12, 10, bytes(10 * 12 * size), 12 * size)
+    assert read(msg, max_pixels=120).shape[:2] == (10, 12)
+    with pytest.raises(ImageError, match=r"12x10 = 120 pixels, more than the 119 pixels accepted \(max_pixels\)"):
+        read(msg, max_pixels=119)
+
+
+def test_compressed_images_obey_the_bound_that_is_given() -> None:
+    with pytest.raises(ImageError, match="more than the 119"):
+        color_from_compressed(compressed("png", picture(".png", np.zeros((10, 12, 3), np.uint8))), max_pixels=119)
+    with pytest.raises(ImageError, match="more than the 119"):
+        depth_from_compressed(compressed("png", picture(".png", np.zeros((10, 12), np.uint16))), max_pixels=119)
+
+
+def test_a_bomb_takes_no_memory() -> None:
+    """Measured in a process of its own: 16-bit grey, 134 MB as pixels, 130 kB as a PNG."""
+    code = """
+import resource, sys, zlib, struct
+from types import SimpleNamespace
+import cv2, numpy
+from dkn.errors import ImageError
+from dkn_ros.images import depth_from_compressed
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+side = 8192
+packer, row = zlib.compressobj(9), bytes(1 + 2 * side)
+body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+header = struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0)
+png = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    depth_from_compressed(SimpleNamespace(format="16UC1; compressedDepth png", data=bytes(12) + png))
+except ImageError as error:
+    print(len(png), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, grown_kb = (int(word) for word in done.stdout.split()[:2])
+    assert size < 200_000
+    assert grown_kb < 20_000
+    assert "8192x8192" in done.stdout
 
 
 # -------------------------------------------------------------------------------------------------- fuzz
@@ -722,6 +770,38 @@ def test_only_arrays_are_assigned_to_data(stamp: Any, monkeypatch: pytest.Monkey
         msg = writer.write(np.full((1, 1), depth, np.float32), "16UC1", "", stamp)
         assert bytes(msg.data) == struct.pack("<H", round(depth * 1000))
     assert assigned == [array.array]
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_compressed_depth_in_millimetres_is_exact(encoding: str) -> None:
+    codes = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    metres = np.where(codes == 0, np.nan, codes / 1000).astype(np.float32)
+    form, data = compressed_depth(metres, encoding)
+    assert form == f"{encoding}; compressedDepth png"
+    # As the transport's own decoder reads it: 12 bytes that do not matter, then a PNG.
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(data, np.uint8)[12:], cv2.IMREAD_UNCHANGED), codes)
+
+
+def test_compressed_depth_in_metres_is_as_exact_as_its_codes() -> None:
+    metres = np.geomspace(0.16, 65, 5000, dtype=np.float32).reshape(50, 100)
+    form, data = compressed_depth(metres, "32FC1")
+    assert form == "32FC1; compressedDepth png"
+    _, a, b = struct.unpack("<iff", data[:12])
+    codes = cv2.imdecode(np.frombuffer(data, np.uint8)[12:], cv2.IMREAD_UNCHANGED).astype(np.float64)
+    read = a / (codes - b)  # the formula of the transport
+    assert (np.abs(read - metres) <= 0.51 * metres.astype(np.float64) ** 2 / a * 1.1 + 1e-4).all()
+
+
+def test_compressed_depth_without_a_code_is_invalid() -> None:
+    metres = np.array([[np.nan, 0.0, -1.0, np.inf, 0.1, 70.0, 2.0]], np.float32)
+    for encoding in ("16UC1", "32FC1"):
+        form, data = compressed_depth(metres, encoding)
+        back = depth_from_compressed(compressed(form, data.tobytes()))
+        valid = back > 0 if encoding == "16UC1" else np.isfinite(back)
+        near = encoding == "16UC1"  # 0.1 m has a number in millimetres only
+        assert valid.tolist() == [[False, False, False, False, near, False, True]]
+    with pytest.raises(ImageError, match="rgb8"):
+        compressed_depth(metres, "rgb8")
 
 
 def test_input_is_left_alone_and_may_be_a_view(stamp: Any) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dkn.errors import ConfigError
-from dkn_ros.cameras import CAMERAS, remappings
+from dkn_ros.cameras import CAMERAS, point_cloud_remappings, remappings
 from dkn_ros.share import fast_dds_environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +91,20 @@ def test_camera_info_is_beside_the_image(topic: str, info: str) -> None:
     assert dict(remappings(color=topic))["color/camera_info"] == info
 
 
+def test_point_cloud_takes_the_nodes_own_names_without_a_preset() -> None:
+    assert dict(point_cloud_remappings()) == {
+        "depth_registered/image_rect": "depth_upsampled/image_rect",
+        "rgb/image_rect_color": "color/image_raw",
+        "rgb/camera_info": "color/camera_info",
+    }
+
+
+def test_point_cloud_takes_the_camera_info_that_was_given() -> None:
+    rules = dict(point_cloud_remappings(color="/mine/rgb/image", camera_info="/mine/info"))
+    # Humble's subscribes to rgb/camera_info, later ones to the one beside the image, by its remapped name.
+    assert rules["rgb/camera_info"] == rules["/mine/rgb/camera_info"] == "/mine/info"
+
+
 def test_unknown_camera_names_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"camera:=webcam.*xtion, kinect, realsense, azure, orbbec"):
         remappings("webcam")
@@ -122,15 +136,16 @@ def visit(launch_file: Any, **given: str) -> tuple[Any, list[Any]]:
         made = entity.visit(context) or []
         if not isinstance(entity, DeclareLaunchArgument):
             actions += made
-    (node,) = [action for action in actions if isinstance(action, Node)]
-    node._perform_substitutions(context)
-    return node, [action for action in actions if action is not node]
+    nodes = [action for action in actions if isinstance(action, Node)]
+    for node in nodes:
+        node._perform_substitutions(context)
+    return nodes[0], [action for action in actions if action is not nodes[0]]
 
 
 def test_arguments(launch_file: Any) -> None:
     description = launch_file.generate_launch_description()
     names = {argument.name for argument in description.get_launch_arguments()}
-    expected = "camera color depth camera_info mode device namespace params_file output fastdds_profile"
+    expected = "camera color depth camera_info mode device namespace params_file output pointcloud fastdds_profile"
     assert names == set(expected.split())
     assert all(argument.default_value is not None for argument in description.get_launch_arguments())
 
@@ -143,6 +158,40 @@ def test_node_of_each_camera(launch_file: Any, camera: str) -> None:
     assert node.node_name == "/robot1/upsample"
     assert node.expanded_remapping_rules == remappings(camera)
     assert any(CAMERAS[camera].driver in action.msg[0].text for action in others)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An ament index with depth_image_proc in it."""
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "depth_image_proc").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join([str(tmp_path), os.environ.get("AMENT_PREFIX_PATH", "")]))
+
+
+def test_point_cloud_of_our_depth_and_the_cameras_colour(launch_file: Any, installed: None) -> None:
+    _, others = visit(launch_file, camera="realsense", namespace="robot1", pointcloud="true")
+    cloud = others[-1]
+    # As depth_image_proc 3.0 (Humble) to 5.0 (Jazzy, Kilted) register it.
+    assert (cloud.node_package, cloud.node_executable) == ("depth_image_proc", "point_cloud_xyzrgb_node")
+    assert cloud.node_name == "/robot1/point_cloud"
+    assert dict(cloud.expanded_remapping_rules) == {
+        "depth_registered/image_rect": "depth_upsampled/image_rect",
+        "rgb/image_rect_color": "camera/camera/color/image_raw",
+        "rgb/camera_info": "camera/camera/color/camera_info",
+    }
+
+
+def test_point_cloud_is_missed_in_words(launch_file: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    _, others = visit(launch_file, pointcloud="true")
+    assert not [action for action in others if hasattr(action, "node_package")]
+    assert any("depth-image-proc" in action.msg[0].text for action in others)
+
+
+def test_no_point_cloud_unless_asked(launch_file: Any, installed: None) -> None:
+    _, others = visit(launch_file)
+    assert not [action for action in others if hasattr(action, "node_package")]
 
 
 def test_node_without_arguments(launch_file: Any) -> None:

@@ -55,7 +55,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         self.begun, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
         self.worker: Worker[str] = Worker(self._process, self.errors.append, "bench")
 
@@ -64,6 +64,8 @@ class Bench:
         assert self.may_end.acquire(timeout=LIMIT)
         if item.startswith("bad"):
             raise ValueError(item)
+        if item.startswith("deadly"):
+            raise SystemExit(item)
         self.done.append(item)
 
     def wait_for_begin(self) -> None:
@@ -100,6 +102,38 @@ def test_an_error_is_told_and_work_goes_on(bench):
     bench.worker.close()
     assert [str(error) for error in bench.errors] == ["bad"]
     assert bench.done == ["good"]
+
+
+def test_a_thread_that_dies_is_replaced_and_that_is_told(bench):
+    first = [thread for thread in threading.enumerate() if thread.name == "bench"]
+    bench.may_end.release(3)
+    for item in ("deadly 1", "deadly 2", "good"):
+        bench.worker.mailbox.put(item)
+        bench.wait_for_begin()
+    bench.worker.close()
+    assert [(type(error), str(error)) for error in bench.errors] == [(SystemExit, "deadly 1"), (SystemExit, "deadly 2")]
+    assert bench.worker.restarts == 2
+    assert bench.done == ["good"]
+    assert not any(thread.is_alive() for thread in first)
+
+
+def test_a_report_that_fails_itself_does_not_end_the_work():
+    def report(error: BaseException) -> None:
+        raise RuntimeError("no place to report to")
+
+    done: list[int] = []
+    called = threading.Semaphore(0)
+
+    def process(item: int) -> None:
+        called.release()
+        done.append(1 // item)
+
+    worker: Worker[int] = Worker(process, report, "bench")
+    for item in (0, 1):
+        worker.mailbox.put(item)
+        assert called.acquire(timeout=LIMIT)
+    worker.close()
+    assert (done, worker.restarts) == ([1], 1)
 
 
 def test_close_finishes_the_item_in_work_and_no_other(bench):

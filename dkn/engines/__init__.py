@@ -121,6 +121,8 @@ class Runner:
 
     def __init__(self, network: KernelNetwork, choices: list[Choice]):
         self.network = network
+        self.failure = ""
+        """What failed in mid-run, and what runs instead; empty while nothing has."""
         self._engines = self._working(choices)
         self.engine = next(self._engines)
 
@@ -144,7 +146,8 @@ class Runner:
         for engine in self._engines:
             # What ran out of memory on a device leaves none there for another engine either.
             if not (out_of_memory and engine.device == failed.device):
-                log.warning("engine %s failed, going on with %s: %s", failed, engine, reason)
+                self.failure = f"engine {failed} failed, going on with {engine}: {reason}"
+                log.warning(self.failure)
                 self.engine = engine
                 return
         raise DknError(f"engine {failed} failed, and there is no other: {reason}") from error

@@ -1,0 +1,43 @@
+"""`python -m dkn_ros.pass_through`: the node without a network, for measuring all that is not the network."""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+
+from dkn import Upsampler
+from dkn_ros.__main__ import main
+from dkn_ros.parameters import Parameters
+
+
+class PassThrough(Upsampler):
+    """Gives back the depth that comes in, each pixel repeated where colour has more of them."""
+
+    def __init__(self) -> None:
+        super().__init__(device="cpu")
+
+    @property
+    def engine_name(self) -> str:
+        return "none"
+
+    def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        height, width = color.shape[:2]
+        if depth.shape == (height, width):
+            return depth
+        return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
+
+
+def make_node() -> object:
+    from dkn_ros.node import UpsampleNode  # as late as in `main`, which takes signals first
+
+    class PassThroughNode(UpsampleNode):
+        def _make_upsampler(self, p: Parameters) -> Upsampler:
+            return PassThrough()
+
+    return PassThroughNode()
+
+
+if __name__ == "__main__":
+    sys.exit(main(make_node=make_node))  # type: ignore[arg-type]

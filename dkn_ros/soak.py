@@ -1,0 +1,144 @@
+"""`make soak MINUTES=30`: the node at work for a long time; does anything grow, or slow down?
+
+A camera sends without pause, and its listener goes away for a moment now and then, so that subscriptions come and go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dkn.errors import DknError
+from dkn_ros.share import fast_dds_environment
+
+WARM_UP = 0.2  # share of the time after which nothing may grow any more, at most `WARM_UP_S`
+WARM_UP_S = 300.0
+GROWTH = 0.02  # of memory
+SLOWER = 0.1  # of the share of pairs answered, between the halves of what comes after the warm-up
+ROWS = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the node used and did up to a moment; times in seconds, memory in MiB."""
+
+    time_s: float
+    sent: int
+    published: int
+    memory: float
+    files: int
+    threads: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict."""
+
+    what: str
+    found: str
+    good: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if something grew or slowed down, 2 for a mistake of the user's."""
+    parser = argparse.ArgumentParser(prog="python -m dkn_ros.soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="[30]")
+    parser.add_argument("--rate", type=float, default=30.0, help="pairs per second [30]")
+    parser.add_argument("--mode", default="fdkn_x8", help="model [fdkn_x8]")
+    parser.add_argument("--size", default="320x240", help="of colour; depth has an eighth of it [320x240]")
+    given = parser.parse_args(arguments)
+    try:
+        width, height = (int(n) for n in given.size.split("x"))
+    except ValueError:
+        parser.error(f"--size {given.size}: expected WIDTHxHEIGHT")
+    try:
+        samples = _watch(60 * given.minutes, given.mode, (width, height), given.rate)
+    except DknError as error:
+        print(f"dkn_ros.soak: {error}", file=sys.stderr)
+        return 2
+    checks = judge(samples)
+    print()
+    for check in checks:
+        print(f"{'ok  ' if check.good else 'FAIL'}  {check.what:24} {check.found}")
+    return 0 if all(check.good for check in checks) else 1
+
+
+def _watch(seconds: float, mode: str, size: tuple[int, int], rate_hz: float) -> list[Sample]:
+    os.environ.update(fast_dds_environment())  # before Fast DDS reads it
+    from dkn_ros.rig import Rig, Usage
+
+    samples: list[Sample] = []
+    period = max(1.0, seconds / 200)
+    print(f"{'minutes':>8} {'Hz':>7} {'MiB':>8} {'files':>6} {'threads':>8} {'CPU':>6}")
+    depth_size = size[0] // 8, size[1] // 8
+    with Rig(("-m", "dkn_ros"), {"mode": mode, "diagnostics_period": 1.0}, size, depth_size, rate_hz) as rig:
+        rig.start()
+        node, begin = Usage(rig.node.pid), time.monotonic()
+        shown = begin
+        while (now := time.monotonic()) < begin + seconds:
+            rig.check()
+            time.sleep(min(period, begin + seconds - now))
+            samples.append(
+                Sample(
+                    time.monotonic() - begin,
+                    rig.sent,
+                    len(rig.round_trips_ms),
+                    node.memory_mb,
+                    node.files,
+                    node.threads,
+                    node.cpu_s,
+                )
+            )
+            if time.monotonic() - shown >= seconds / ROWS and len(samples) > 1:
+                shown = time.monotonic()
+                print(_row(samples), flush=True)
+            if len(samples) % 20 == 0:
+                rig.look_away()
+    return samples
+
+
+def _row(samples: list[Sample]) -> str:
+    before, now = samples[-2], samples[-1]
+    seconds = now.time_s - before.time_s
+    rate, cpu = (now.published - before.published) / seconds, (now.cpu_s - before.cpu_s) / seconds
+    return f"{now.time_s / 60:8.1f} {rate:7.1f} {now.memory:8.1f} {now.files:6} {now.threads:8} {cpu:6.0%}"
+
+
+def judge(samples: Sequence[Sample]) -> list[Check]:
+    """The verdict on a run, from samples in the order of time.
+
+    Memory may grow by `GROWTH` from the first to the last fifth of what comes after the warm-up (medians), descriptors
+    and threads not at all. The share of the pairs sent that were answered may fall by `SLOWER` from one half to the
+    other: a machine that stands still for a while stops the camera as well, and is not the node's fault.
+    """
+    end = samples[-1].time_s
+    warm = [sample for sample in samples if sample.time_s >= min(WARM_UP * end, WARM_UP_S)]
+    if len(warm) < 10:
+        return [Check("length", f"{len(samples)} samples are too few to tell", False)]
+    fifth = len(warm) // 5
+
+    def grown(values: list[int]) -> tuple[str, bool]:
+        first, last = statistics.median_low(values[:fifth]), statistics.median_low(values[-fifth:])
+        return f"{first} → {last} (range {min(values)} to {max(values)})", last <= first
+
+    first = statistics.median(sample.memory for sample in warm[:fifth])
+    last = statistics.median(sample.memory for sample in warm[-fifth:])
+    middle = warm[len(warm) // 2]
+    shares = [(b.published - a.published) / max(b.sent - a.sent, 1) for a, b in ((warm[0], middle), (middle, warm[-1]))]
+    steady = shares[0] > 0 and shares[1] >= (1 - SLOWER) * shares[0]
+    return [
+        Check("pairs answered", f"{shares[0]:.1%} → {shares[1]:.1%}", steady),
+        Check("memory", f"{first:.1f} → {last:.1f} MiB ({last / first - 1:+.1%})", last <= (1 + GROWTH) * first),
+        Check("file descriptors", *grown([sample.files for sample in warm])),
+        Check("threads", *grown([sample.threads for sample in warm])),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

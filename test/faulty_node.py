@@ -1,0 +1,48 @@
+"""The node with two faults, each of which a colour image calls for by its first pixel."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dkn import Upsampler
+from dkn.engines import ENGINES, Entry
+from dkn.engines.pytorch import TorchEngine
+from dkn_ros.__main__ import main
+
+END_OF_THREAD = 250, 1, 2
+END_OF_ENGINE = 250, 1, 3
+
+
+class GlassEngine(TorchEngine):
+    """The fastest of all, until it breaks."""
+
+    name = "glass"
+
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        if tuple(color[0, 0, 0].tolist()) == END_OF_ENGINE:
+            raise RuntimeError("broken glass")
+        return super().__call__(color, depth)
+
+
+def _leave_if_asked(color: np.ndarray) -> None:
+    if tuple(color[0, 0].tolist()) == END_OF_THREAD:
+        sys.exit("a library that ends the program")
+
+
+if __name__ == "__main__":
+    others = dict(ENGINES)
+    ENGINES.clear()
+    ENGINES["glass"] = Entry("__main__:GlassEngine", (), {"cpu": ("fp32",)})
+    ENGINES.update(others)
+    call = Upsampler.__call__
+
+    def faulty_call(self: Upsampler, color: np.ndarray, depth: np.ndarray) -> Any:
+        _leave_if_asked(color)
+        return call(self, color, depth)
+
+    Upsampler.__call__ = faulty_call
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The benchmark of the transport, on small images: that it counts what it should, not how fast it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="the rig needs rclpy: source a ROS 2, or install requirements-ros.txt")
+
+from ros_harness import ENVIRONMENT
+
+from dkn_ros import benchmark
+from dkn_ros.benchmark import Case, Result
+from dkn_ros.pass_through import PassThrough
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the rig reads /proc")
+
+
+def test_pass_through_gives_back_what_comes_in() -> None:
+    depth = np.array([[1.5, np.nan], [2.5, 3.5]], np.float32)
+    upsample = PassThrough()
+    assert upsample(np.zeros((2, 2, 3), np.uint8), depth) is depth
+    larger = upsample(np.zeros((4, 6, 3), np.uint8), depth)
+    np.testing.assert_array_equal(larger, np.kron(depth, np.ones((2, 3), np.float32)))
+
+
+def test_a_run() -> None:
+    here = {name: value for name, value in ENVIRONMENT.items() if name.startswith("ROS_")}
+    with mock.patch.dict(os.environ, here):
+        result = benchmark.run(Case(profile=True, reliable=True, rate_hz=20, seconds=2.0, size=(64, 48)))
+    assert 0 < result.sent <= 41
+    assert 0 < result.delivered <= 1.5
+    assert 0 < result.round_trip["p50"] <= result.round_trip["p99"]
+    assert result.published["p50"] > 0
+    assert 0 <= result.idle_cpu < result.node_cpu < 16
+
+
+def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    cases: list[Case] = []
+
+    def run(case: Case) -> Result:
+        cases.append(case)
+        latencies = {"p50": 3.2, "p99": 4.5}
+        return Result(case.profile, case.reliable, case.rate_hz, 1000, 0.95, latencies, latencies, 0.3, 0.2, 0.01)
+
+    monkeypatch.setattr(benchmark, "run", run)
+    assert benchmark.main(["--rate", "100", "--size", "320x240", "--json", str(tmp_path / "o.json")]) == 0
+    assert {(case.rate_hz, case.profile, case.reliable) for case in cases} == {
+        (rate, profile, reliable) for rate in (30.0, 100.0) for profile in (True, False) for reliable in (True, False)
+    }
+    assert {case.size for case in cases} == {(320, 240)}
+    out = capsys.readouterr().out
+    assert "100 Hz, profile, best effort" in out
+    assert out.count("95.0%") == len(cases)
+    (first, *_) = json.loads((tmp_path / "o.json").read_text())
+    assert (first["delivered"], first["round_trip"]["p99"]) == (0.95, 4.5)
+
+
+def test_a_size_that_is_none(capsys) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.main(["--size", "large"])
+    assert "WIDTHxHEIGHT" in capsys.readouterr().err
