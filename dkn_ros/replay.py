@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rclpy.utilities import remove_ros_args
-
 from dkn import report
 from dkn.degradation import DEGRADATIONS
 from dkn.errors import ConfigError, DknError
@@ -46,8 +44,7 @@ def run(playback: Playback, compared: int = accuracy.COMPARED) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status, 2 for a mistake of the user's."""
-    # ros2 run and launch add arguments of theirs.
-    options = _parser().parse_args(remove_ros_args(["", *(sys.argv[1:] if arguments is None else arguments)])[1:])
+    options = _parser().parse_args(_without_ros_arguments(sys.argv[1:] if arguments is None else arguments))
     try:
         for path in filter(None, (options.json, options.report)):
             _check_writable(path)
@@ -85,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _without_ros_arguments(arguments: Sequence[str]) -> list[str]:
+    """Less what a launch file adds: --ros-args up to -- or the end. (rclpy's function also takes away whatever has a :=
+    in it, and a path may.)"""
+    kept = list(arguments)
+    while "--ros-args" in kept:
+        begin = kept.index("--ros-args")
+        end = kept.index("--", begin) if "--" in kept[begin:] else len(kept)
+        del kept[begin : end + 1]
+    return kept
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dkn-replay", description=__doc__.splitlines()[0])
     parser.add_argument("bag", type=Path, help="folder of a ROS 2 bag (sqlite3 or mcap)")
@@ -103,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
     parser.add_argument("--device", default="auto", help="the node's parameter device")
     parser.add_argument(
-        "--param", action="append", default=[], metavar="NAME:=VALUE", help="another parameter of the node's"
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="another parameter of the node's"
     )
     parser.add_argument("--json", type=Path, help="write the result here too")
     parser.add_argument("--report", type=Path, help="write a report (one HTML file) here")
@@ -124,7 +132,7 @@ def _parameters(assignments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Parameters)}
     for assignment in assignments:
-        name, _, text = assignment.partition(":=")
+        name, _, text = assignment.partition("=")
         if name not in known:
             raise ConfigError(f"--param {assignment}: the node's parameters are {', '.join(known)}")
         default = known[name]
