@@ -295,7 +295,7 @@ def _existing(path: str | Path) -> Path:
     if path.is_dir() and not (path / "metadata.yaml").is_file():
         raise DataError(f"no bag at {path}: the folder has no metadata.yaml")
     for file in path.iterdir() if path.is_dir() else [path]:
-        if file.suffix != ".mcap":
+        if ".mcap" not in file.suffixes and file.name != "metadata.yaml":
             _refuse_uri_syntax(file)
     return path
 
