@@ -107,7 +107,7 @@ class _Plot:
         self._root = ElementTree.Element(
             "svg", {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": f"{y_label} against {x_label}"}
         )
-        for value in ticks(*self._y_range, most=5):
+        for value in ticks(*self._y_range, most=6):
             y = f"{self.y(value):.1f}"
             self.mark("line", "grid", "", x1=str(_LEFT), x2=str(WIDTH - _RIGHT), y1=y, y2=y)
             self.text(_LEFT - 6, self.y(value) + 4, f"{value:g}", "end")
