@@ -169,8 +169,8 @@ def test_evaluate_hands_everything_over(launch_file: Any) -> None:
     hostile = "/d; touch ran $(touch ran) --record x"
     node, _ = visit(load("evaluate"), bag="-bag", depth=hostile, loop="3", to="1.5")
     assert node.node_executable == "replay"
-    command = [part[0].text if isinstance(part, list) else part for part in node.cmd]
-    given = command[1 : command.index("--ros-args")]
+    command = [part[0].text if isinstance(part, list) else part for part in node.cmd[1:]]
+    given = command[: command.index("--ros-args")]
     assert given == [str(Path.cwd() / "-bag"), f"--depth={hostile}", "--loop=3", "--to=1.5", "--report=replay.html"]
 
 
