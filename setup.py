@@ -20,6 +20,7 @@ setup(
     maintainer_email="maintainers@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=["dkn", "dkn.*", "dkn_ros", "dkn_ros.*"]),
+    package_data={"dkn_ros": ["*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
@@ -30,7 +31,9 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "h5py>=3.6",
+        "jinja2>=3.0",
         "numpy>=1.21",
+        "pyyaml>=5.4",
         "rosbags>=0.10",
         "safetensors>=0.4",
         "torch>=2.1",
@@ -47,6 +50,8 @@ setup(
             "upsample = dkn_ros.__main__:main",
             "replay = dkn_ros.replay:main",
             "dkn-replay = dkn_ros.replay:main",
+            "frames_to_bag = dkn_ros.frames:main",
+            "dkn-bag = dkn_ros.frames:main",
             "dkn = dkn.__main__:main",
         ],
     },

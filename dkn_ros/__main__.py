@@ -8,13 +8,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from dkn.threads import sleep_between_work
+
 if TYPE_CHECKING:
     from dkn_ros.node import UpsampleNode
 
-
 SIGNAL_PERIOD = 0.5  # seconds between looks for a signal while nothing else happens; each one costs a little
-
-from dkn.threads import sleep_between_work
 
 
 class _Stop:

@@ -6,8 +6,10 @@ Images follow REP 118: depth as 16UC1 in millimetres with 0 for invalid, or 32FC
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -32,6 +34,7 @@ FRAME_ID = "camera_color_optical_frame"
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGES = (IMAGE, COMPRESSED_IMAGE)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 _VERSION: Literal[8] = 8  # of the bag format; 9 cannot be read by Humble
@@ -48,20 +51,22 @@ class BagWriter:
         storage: "sqlite3" or "mcap".
 
     Raises:
-        DataError: ``path`` exists and is not a bag, or holds other files too, or cannot be written.
+        DataError: ``path`` exists and is not a bag, or holds other files too, or cannot be written (also later, from
+            writing: a full disk).
     """
 
     def __init__(self, path: str | Path, storage: str = "sqlite3") -> None:
         self.path = Path(path)
+        if storage == "sqlite3":
+            _refuse_uri_syntax(self.path)
         _make_way(self.path)
         self._writer = Writer(self.path, version=_VERSION, storage_plugin=StoragePlugin[storage.upper()])
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> BagWriter:
-        try:
+        with self._data_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer.open()
-        except OSError as error:
-            raise DataError(f"cannot write a bag to {self.path}: {error}") from error
         return self
 
     def __exit__(
@@ -70,16 +75,33 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.__exit__(kind, error, trace)
+        try:
+            with self._data_errors():
+                self._writer.__exit__(kind, error, trace)
+        except DataError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
         if kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def write(self, topic: str, message: Any, time_ns: int) -> None:
         """Write any standard message (an object of a ``rosbags`` message class) at a bag time."""
         kind = message.__msgtype__
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
-        self._writer.write(self._connections[topic], time_ns, _STORE.serialize_cdr(message, kind))
+        self.write_serialized(topic, kind, _STORE.serialize_cdr(message, kind), time_ns)
+
+    def write_serialized(self, topic: str, kind: str, data: bytes | memoryview, time_ns: int) -> None:
+        """Write a standard message of type `kind` as it came over DDS (CDR) at a bag time."""
+        with self._data_errors():
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
+            self._writer.write(self._connections[topic], time_ns, data)
+
+    @contextmanager
+    def _data_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(f"cannot write the bag {self.path}: {error}") from error
 
     def write_color(self, topic: str, color: NDArray[np.uint8], stamp_ns: int, frame_id: str = FRAME_ID) -> None:
         """Write an (H, W, 3) uint8 RGB picture as rgb8."""
@@ -188,6 +210,15 @@ def topics(path: str | Path) -> dict[str, str]:
         return {connection.topic: connection.msgtype for connection in reader.connections}
 
 
+def info_topic(image_topic: str, kinds: Mapping[str, str]) -> str | None:
+    """The camera_info beside a topic of images, raw or of a transport (…/compressed), if the bag has it."""
+    base, _, last = image_topic.rpartition("/")
+    if last in ("compressed", "compressedDepth"):
+        base = base.rpartition("/")[0]
+    topic = f"{base}/camera_info"
+    return topic if kinds.get(topic) == CAMERA_INFO else None
+
+
 def count(path: str | Path, topics: Sequence[str]) -> int:
     """How many messages a bag has on some topics.
 
@@ -199,12 +230,31 @@ def count(path: str | Path, topics: Sequence[str]) -> int:
         return sum(connection.msgcount for connection in reader.connections if connection.topic in topics)
 
 
-def read(path: str | Path, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
+def span_ns(path: str | Path) -> tuple[int, int]:
+    """The bag times of a bag's first message and of the moment after its last, in nanoseconds; (0, 0) if it is empty.
+
+    Raises:
+        DataError: the bag is missing or broken.
+    """
+    path = _existing(path)
+    with _data_errors(path), Reader(path) as reader:
+        return (reader.start_time, reader.end_time) if reader.message_count else (0, 0)
+
+
+def first(path: str | Path, topics: Sequence[str]) -> dict[str, Any]:
+    """The first message of each of these topics that has any; topics and errors as for `read`."""
+    return {topic: message for topic in topics for _, _, message in islice(read(path, [topic]), 1)}
+
+
+def read(
+    path: str | Path, topics: Sequence[str], start_ns: int | None = None, stop_ns: int | None = None
+) -> Iterator[tuple[str, int, Any]]:
     """The messages of some topics in the order of their bag times.
 
     Args:
-        path: folder of a bag (sqlite3 or mcap, format versions 4 to 9).
+        path: folder of a bag (sqlite3 or mcap, format versions 4 to 9), or its only file (.db3, .mcap).
         topics: names of topics of standard message types.
+        start_ns, stop_ns: bag times; only what lies from the first on and before the second.
 
     Returns:
         An iterator over (topic, bag time in nanoseconds, message); a message has the fields of its ROS
@@ -221,18 +271,20 @@ def read(path: str | Path, topics: Sequence[str]) -> Iterator[tuple[str, int, An
             raise DataError(f"no topic {topic} in bag {path}; it has {', '.join(sorted(known)) or 'none'}")
         if known[topic] not in _STORE.types:
             raise DataError(f"topic {topic} of bag {path} has the unknown type {known[topic]}")
-    return _messages(path, frozenset(topics))
+    return _messages(path, frozenset(topics), start_ns, stop_ns)
 
 
 _topics = topics  # the name is an argument of ``read``
 
 
-def _messages(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, int, Any]]:
+def _messages(
+    path: Path, wanted: frozenset[str], start_ns: int | None, stop_ns: int | None
+) -> Iterator[tuple[str, int, Any]]:
     with _data_errors(path), Reader(path) as reader:
         connections = [connection for connection in reader.connections if connection.topic in wanted]
         if not connections:
             return  # rosbags takes an empty selection for everything
-        for connection, time_ns, raw in reader.messages(connections):
+        for connection, time_ns, raw in reader.messages(connections, start_ns, stop_ns):
             yield connection.topic, time_ns, _STORE.deserialize_cdr(raw, connection.msgtype)
 
 
@@ -242,7 +294,16 @@ def _existing(path: str | Path) -> Path:
         raise DataError(f"no bag at {path}: the path does not exist")
     if path.is_dir() and not (path / "metadata.yaml").is_file():
         raise DataError(f"no bag at {path}: the folder has no metadata.yaml")
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if ".mcap" not in file.suffixes and file.name != "metadata.yaml":
+            _refuse_uri_syntax(file)
     return path
+
+
+def _refuse_uri_syntax(path: Path) -> None:
+    """rosbags hands paths to SQLite as URIs, where these characters would name another file, or options."""
+    if special := sorted(set("?#%") & set(str(path))):
+        raise DataError(f"a bag of SQLite cannot have the character {special[0]} in its path: {path}")
 
 
 @contextmanager

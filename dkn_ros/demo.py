@@ -16,8 +16,10 @@ import numpy as np
 
 from dkn import report
 from dkn.errors import DknError
-from dkn_ros import bags, replay
-from dkn_ros.player import Playback
+from dkn_ros import bags, replay, topics
+from dkn_ros.accuracy import BICUBIC, OUTPUT, Example
+from dkn_ros.playback import Playback
+from dkn_ros.terminal import say
 
 FRAMES = 90
 OUT = Path("out")
@@ -27,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if the output is not better than bicubic interpolation of the input."""
     parser = argparse.ArgumentParser(prog="python -m dkn_ros.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--bag", type=Path, help="a ROS 2 bag of yours, instead of the rendered room")
-    parser.add_argument("--color", default=bags.COLOR_TOPIC, help="its topic of colour images")
-    parser.add_argument("--depth", default=bags.DEPTH_TOPIC, help="its topic of depth images, registered to colour")
+    parser.add_argument("--color", help="its topic of colour images; found by its type if there is one choice")
+    parser.add_argument("--depth", help="its topic of depth images, registered to colour; likewise")
     parser.add_argument("--scale", type=int, default=8, help="reduce depth by this factor before it is sent")
     parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for demo.png and demo.json")
@@ -36,37 +38,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         bag = options.bag or _recording(options.out / "recording")
+        choice = topics.choose(bag, options.color, options.depth)
         outcome = replay.run(
             Playback(
                 bag,
-                options.color,
-                options.depth,
+                choice.color,
+                choice.depth,
                 truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
                 scale=options.scale,
                 parameters={"mode": options.mode},
             )
         )
     except DknError as error:
-        print(f"demo: {error}", file=sys.stderr)
+        say(f"demo: {error}", sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    print(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
-    print(outcome.table())
+    say(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
+    say(outcome.table())
     report.write_json(options.out / "demo.json", outcome.to_json())
-    if outcome.example is not None:
+    if outcome.accuracy:
         picture = options.out / "demo.png"
-        cv2.imwrite(str(picture), demo_picture(outcome.example)[..., ::-1])
+        example = next(e for e in outcome.accuracy.examples if e.title == "median")
+        cv2.imwrite(str(picture), demo_picture(example)[..., ::-1])
         print(f"  {'picture':<16} {picture}")
     print(f"  {'time':<16} {time.monotonic() - started:.0f} s")
-    # Written so that no answer at all (NaN) fails too.
-    if not outcome.rmse_cm < outcome.rmse_cm_bicubic:
+    # Written so that no answer at all fails too.
+    if not (outcome.accuracy and outcome.rmse_cm[OUTPUT] < outcome.rmse_cm[BICUBIC]):
         print("demo: FAILED, the output is not better than bicubic interpolation", file=sys.stderr)
         return 1
     return 0
 
 
-def demo_picture(example: replay.Example) -> np.ndarray:
+def demo_picture(example: Example) -> np.ndarray:
     """Two rows, (H, W, 3) uint8 RGB: colour | input | output | truth, and the errors of bicubic and output."""
     low, high = report.depth_span(example.truth)
     shown = (example.low, example.output, example.truth)
@@ -86,7 +90,7 @@ def demo_picture(example: replay.Example) -> np.ndarray:
     return np.concatenate((top, bottom))
 
 
-def _closeup(example: replay.Example, low: float, high: float) -> dict[str, np.ndarray]:
+def _closeup(example: Example, low: float, high: float) -> dict[str, np.ndarray]:
     """Where the two differ most in error: bicubic over output, enlarged."""
     bicubic, output = (np.minimum(np.abs(m - example.truth), 0.5) for m in (example.bicubic, example.output))
     gain = np.nan_to_num(bicubic - output)

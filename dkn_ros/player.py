@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import array
 import contextlib
+import dataclasses
 import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,115 +19,84 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tqdm import tqdm
 
-from dkn.degradation import degrade
 from dkn.depth import to_metres, to_millimetres
-from dkn.errors import ConfigError, DataError, DknError
+from dkn.errors import ConfigError, DknError, ImageError
 from dkn_ros import bags, images
 from dkn_ros.images import stamp_ns
+from dkn_ros.node import NAME as NODE
+from dkn_ros.node_process import ended, node_process
+from dkn_ros.parameters import Parameters
+from dkn_ros.playback import Playback
+from dkn_ros.recorder import Recorder
 from dkn_ros.share import fast_dds_environment
-from dkn_ros.sync import PairSynchronizer
 
 START_TIMEOUT = 60.0  # seconds for the node to come up
 QUIET = 3.0  # seconds without an answer after which none is expected any more
-SLOP = 0.02  # seconds; the node's default
+PATIENCE = 30.0  # seconds for one answer, where the next pair waits for it: the first may have to load a model
 AHEAD = 300  # messages prepared before they are due: a short recording plays without competing with the node
 
 
-@dataclass
-class Playback:
-    """What to play, and how.
+@dataclass(frozen=True)
+class Answer:
+    """One depth image that came back: the stamp of its input (ns), when (seconds since the first message was sent), and
+    how long after its input."""
 
-    Args:
-        bag: folder of a ROS 2 bag.
-        color, depth: topics of Image or CompressedImage; depth registered to colour.
-        truth: topic of the true depth; default: `depth` itself before it is reduced.
-        scale: reduce depth by this factor before it is sent.
-        degradation: how (see `dkn.degradation`).
-        rate: speed, 1 = as recorded.
-        loops: how often to play.
-        parameters: of the node, by name.
-    """
-
-    bag: Path
-    color: str
-    depth: str
-    truth: str | None = None
-    scale: int = 8
-    degradation: str = "bicubic"
-    rate: float = 1.0
-    loops: int = 1
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.rate <= 0 or self.loops < 1 or self.scale < 1:
-            raise ConfigError("rate must be positive, loop and scale at least 1")
-
-    def reduced(self, message: Any) -> np.ndarray:
-        """The depth (h, w) that the node is given for a message of `depth`, the same at every call."""
-        depth = depth_of(message)
-        if self.scale == 1 and self.degradation == "bicubic":
-            return depth
-        return degrade(depth, self.scale, self.degradation, np.random.default_rng(stamp_ns(message)))
+    stamp: int
+    arrived_s: float
+    latency_ms: float | None
 
 
 @dataclass
 class Answers:
-    """What came back, and what the node said of itself. Times are `time.monotonic` seconds."""
+    """What came back, and what the node said of itself."""
 
     folder: Path
     """Holds the images, one <stamp>.npy each: a long recording's would not fit into memory."""
-    stamps: set[int] = field(default_factory=set)
-    arrivals_s: list[float] = field(default_factory=list)
-    latency_ms: list[float] = field(default_factory=list)
-    pairs_in: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    paired_s: list[float] = field(default_factory=list)
+    """When each pair was complete, in seconds since the first message was sent."""
+    sent_stamps: list[int] = field(default_factory=list)
+    """Of the depth images, in the order they were sent."""
+    unreadable: int = 0
+    """Depth images of the recording that could not be reduced, and were not sent."""
     health: dict[str, str] = field(default_factory=dict)
-    health_s: float = 0.0
+    """The node's last /diagnostics, its values by name."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """All that the node has, by name."""
+    started_s: float = 0.0
+    """`time.monotonic` at the first message."""
+
+    @property
+    def stamps(self) -> set[int]:
+        return {answer.stamp for answer in self.answers}
 
     def depth(self, stamp: int) -> np.ndarray:
         """(H, W) float32 metres."""
         return to_metres(np.load(self.folder / f"{stamp}.npy"))
 
-
-@contextlib.contextmanager
-def _node_process(namespace: str, parameters: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    """The node, as `ros2 run` would start it; ended with SIGINT, and an error if it does not end well."""
-    command = [sys.executable, "-m", "dkn_ros", "--ros-args", "-r", f"__ns:={namespace}"]
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
-    process = subprocess.Popen(command)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            status = process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = process.wait()
-    if status != 0:
-        raise ConfigError(f"the node ended with status {status}; its own message is above")
+    def counters(self, prefix: str) -> dict[str, int]:
+        """The node's counters above zero whose names begin so, by the rest of the name."""
+        found = {key.removeprefix(prefix): int(v) for key, v in self.health.items() if key.startswith(prefix)}
+        return {name: count for name, count in found.items() if count}
 
 
 def play(playback: Playback, folder: Path) -> Answers:
     """Play a recording into a node of its own process; its answers are kept in `folder`.
 
     Raises:
-        DataError: a recording that is missing, damaged, or lacks a topic.
+        DataError: a recording that is missing, damaged, or lacks a topic, or a bag that cannot be written.
         ConfigError: a node that does not start with these parameters.
     """
+    playback.check()
     kinds = bags.topics(playback.bag)
-    wanted = [playback.color, playback.depth, *([playback.truth] if playback.truth else [])]
-    next(bags.read(playback.bag, wanted), None)  # a missing topic is told before anything starts
-    for topic in wanted:
-        if kinds[topic] not in (bags.IMAGE, bags.COMPRESSED_IMAGE):
-            raise DataError(f"topic {topic} of bag {playback.bag} is {kinds[topic]}, not an image")
     os.environ.update(fast_dds_environment())
     # What is played here is nobody else's business.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -136,10 +104,10 @@ def play(playback: Playback, folder: Path) -> Answers:
     parameters = {"diagnostics_period": 0.5, **playback.parameters}
     if kinds[playback.color] == bags.COMPRESSED_IMAGE:
         parameters["color_transport"] = "compressed"
-    with (
-        _node_process(namespace, parameters) as process,
-        _Player(playback, kinds, namespace, process, Answers(folder)) as player,
-    ):
+    with contextlib.ExitStack() as stack:
+        recorder = stack.enter_context(Recorder(playback.record)) if playback.record else None
+        process = stack.enter_context(node_process(folder, namespace, parameters, os.environ))
+        player = stack.enter_context(_Player(playback, kinds, namespace, process, Answers(folder), recorder))
         player.play()
     return player.answers
 
@@ -154,14 +122,19 @@ class _Player:
         namespace: str,
         process: subprocess.Popen[bytes],
         answers: Answers,
+        recorder: Recorder | None,
     ):
         self.answers = answers
-        self._playback, self._kinds, self._namespace, self._process = playback, kinds, namespace, process
+        self._playback, self._namespace, self._process, self._recorder = playback, namespace, process, recorder
         self._compressed = kinds[playback.color] == bags.COMPRESSED_IMAGE
-        info = playback.color.rsplit("/", 2 if self._compressed else 1)[0] + "/camera_info"
-        self._info = info if kinds.get(info) == bags.CAMERA_INFO else None
+        self._info = bags.info_topic(playback.color, kinds)
         self._topics = [playback.color, playback.depth, *([self._info] if self._info else [])]
+        self._pairs = playback.synchronizer()
         self._sent_s: dict[int, float] = {}
+        self._news = threading.Event()  # an answer or a diagnosis has come
+        self._health_s = 0.0
+        self._given_up = 0  # pairs without an answer that nothing waits for
+        self._error: Exception | None = None
 
     def __enter__(self) -> _Player:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -172,6 +145,8 @@ class _Player:
         self._depth_publisher = self._node.create_publisher(Image, "depth/image_raw", qos)
         self._info_publisher = self._node.create_publisher(CameraInfo, "color/camera_info", qos)
         self._node.create_subscription(Image, "depth_upsampled/image_rect", self._on_answer, qos)
+        if self._recorder:
+            self._node.create_subscription(CameraInfo, "depth_upsampled/camera_info", self._recorder.info, qos)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -188,62 +163,101 @@ class _Player:
         self._node.destroy_node()
         rclpy.try_shutdown()
 
-    def _spin(self) -> None:
-        while not self._stopped.is_set():
-            self._executor.spin_once(timeout_sec=0.05)
+    # ---------------------------------------------------------------------- answers, on a thread of their own
 
-    # --------------------------------------------------------------------------------------------- answers
+    def _spin(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                self._executor.spin_once(timeout_sec=0.05)
+        except (DknError, OSError) as error:
+            self._error = error  # for the thread that plays
+            self._news.set()
 
     def _on_answer(self, message: Any) -> None:
         now = time.monotonic()
         stamp = stamp_ns(message)
-        self.answers.arrivals_s.append(now)
-        if stamp in self._sent_s:
-            self.answers.latency_ms.append(1e3 * (now - self._sent_s[stamp]))
-        # To a file: a long recording's answers would not fit into memory.
+        sent = self._sent_s.get(stamp)
+        latency = None if sent is None else 1e3 * (now - sent)
         np.save(self.answers.folder / f"{stamp}.npy", images.depth_from_image(message))
-        self.answers.stamps.add(stamp)
+        self.answers.answers.append(Answer(stamp, now - self.answers.started_s, latency))
+        self._news.set()
+        if self._recorder:
+            self._recorder.depth(message)
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             if status.name.startswith(self._namespace + "/"):
                 self.answers.health = {value.key: value.value for value in status.values}
-                self.answers.health_s = time.monotonic()
+                self._health_s = time.monotonic()
+                self._news.set()
 
     # --------------------------------------------------------------------------------------------- sending
 
     def play(self) -> None:
-        """Send all there is at the recorded pace, and wait for the last answer."""
+        """Send all there is at the recorded pace, or that of the answers, and wait for the last answer."""
         self._wait_for_node()
-        counter: PairSynchronizer[None, None] = PairSynchronizer(round(1e9 * SLOP))
-        total = self._playback.loops * bags.count(self._playback.bag, self._topics)
-        progress = tqdm(desc="replaying", unit="message", total=total)
-        started = first_ns = None
-        for topic, time_ns, message in self._prepared():
-            if started is None or first_ns is None:
-                started, first_ns = time.monotonic(), time_ns
-            due = started + 1e-9 * (time_ns - first_ns) / self._playback.rate
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._send(topic, message, counter)
-            progress.update()
-            if self._process.poll() is not None:
-                raise ConfigError(f"the node ended with status {self._process.returncode}; its own message is above")
-        counter.poll(2**62)  # no wait lasts that long
-        self.answers.pairs_in = counter.statistics.matched
-        self._wait_for_quiet()
-        progress.close()
+        with tqdm(desc="replaying", unit="message", total=self._playback.count(self._topics)) as progress:
+            first_ns = None
+            for topic, time_ns, message in self._prepared():
+                if first_ns is None:
+                    first_ns, self.answers.started_s = time_ns, time.monotonic()
+                if self._playback.paced:
+                    due = self.answers.started_s + 1e-9 * (time_ns - first_ns) / self._playback.rate
+                    time.sleep(max(0.0, due - time.monotonic()))
+                else:
+                    self._wait_for_answers()
+                self._send(topic, message)
+                progress.update()
+                self._check()
+            self._note_pairs(2**62)  # no wait lasts that long
+            self._wait_for_quiet()
 
-    def _send(self, topic: str, message: Any, counter: PairSynchronizer[None, None]) -> None:
-        stamp, now = stamp_ns(message), time.monotonic_ns()
+    def _check(self) -> None:
+        """Write what has come, and raise what went wrong on the other side."""
+        if self._recorder:
+            self._recorder.flush()
+        if self._error is not None:
+            raise self._error
+        if self._process.poll() is not None:
+            raise ended(self._process)
+
+    def _send(self, topic: str, message: Any) -> None:
+        stamp, now = stamp_ns(message), time.monotonic()
         if topic == self._playback.color:
             self._color_publisher.publish(message)
-            counter.add_color(stamp, None, now)
+            self._pairs.add_color(stamp, None, round(1e9 * now))
         elif topic == self._playback.depth:
-            self._sent_s[stamp] = time.monotonic()
+            self._sent_s[stamp] = now
+            self.answers.sent_stamps.append(stamp)
             self._depth_publisher.publish(message)
-            counter.add_depth(stamp, None, now)
+            self._pairs.add_depth(stamp, None, round(1e9 * now))
         else:
             self._info_publisher.publish(message)
+        self._note_pairs(round(1e9 * now))
+
+    def _note_pairs(self, now_ns: int) -> None:
+        """Note when each pair was complete that the node should have found by now."""
+        self._pairs.poll(now_ns)
+        new = self._pairs.statistics.matched - len(self.answers.paired_s)
+        self.answers.paired_s += [time.monotonic() - self.answers.started_s] * new
+
+    def _wait_for_answers(self) -> None:
+        """Until every pair that is complete has been answered, or the node has said that it dropped something."""
+        while (deadline_ns := self._pairs.deadline_ns()) is not None and deadline_ns > time.monotonic_ns():
+            time.sleep(1e-3)
+        self._note_pairs(time.monotonic_ns())
+        begun, dropped = time.monotonic(), self._dropped()
+        while (unanswered := len(self.answers.paired_s) - len(self.answers.answers)) > self._given_up:
+            self._check()
+            self._news.wait(0.2)
+            self._news.clear()
+            if self._dropped() > dropped or time.monotonic() > begun + PATIENCE:
+                self._given_up = unanswered
+                return
+        self._given_up = max(unanswered, 0)  # less, if one came late
+
+    def _dropped(self) -> int:
+        return sum(self.answers.counters("dropped ").values())
 
     def _prepared(self) -> Iterator[tuple[str, int, Any]]:
         """ROS messages in order with the time (ns) each is due, made ahead on a thread of their own."""
@@ -280,16 +294,11 @@ class _Player:
             stop.set()
 
     def _messages(self) -> Iterator[tuple[str, int, Any]]:
-        offset = 0
-        for _ in range(self._playback.loops):
-            first = last = None
-            for topic, time_ns, message in bags.read(self._playback.bag, self._topics):
-                first = time_ns if first is None else first
-                last = time_ns
-                yield topic, time_ns + offset, self._ros_message(topic, message)
-            if first is None or last is None:
-                raise DataError(f"bag {self._playback.bag} has no message on {' and '.join(self._topics[:2])}")
-            offset += last - first + 100_000_000  # a tenth of a second between two passes
+        for topic, time_ns, message in self._playback.messages(self._topics):
+            try:
+                yield topic, time_ns, self._ros_message(topic, message)
+            except ImageError:
+                self.answers.unreadable += 1
 
     def _ros_message(self, topic: str, message: Any) -> Any:
         """A message of `rosbags` as one of rclpy; depth reduced."""
@@ -313,36 +322,43 @@ class _Player:
         picture.data = array.array("B", pixels.tobytes())
         return _with_header(picture, message)
 
+    # --------------------------------------------------------------------------------------------- waiting
+
     def _wait_for_node(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         publishers = self._color_publisher, self._depth_publisher
         while not all(publisher.get_subscription_count() for publisher in publishers):
-            if self._process.poll() is not None:
-                raise ConfigError(f"the node ended with status {self._process.returncode}; its own message is above")
+            self._check()
             if time.monotonic() > deadline:
                 raise ConfigError(f"the node did not subscribe within {START_TIMEOUT:.0f} s")
             time.sleep(0.05)
+        self._ask_parameters()
         time.sleep(0.5)  # until both sides have matched
+
+    def _ask_parameters(self) -> None:
+        names = [field.name for field in dataclasses.fields(Parameters)]
+        client: Any = self._node.create_client(GetParameters, f"{self._namespace}/{NODE}/get_parameters")
+        if client.wait_for_service(timeout_sec=5.0):
+            reply = client.call_async(GetParameters.Request(names=names))
+            deadline = time.monotonic() + 5.0
+            while not reply.done() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if reply.done():
+                values = map(parameter_value_to_python, reply.result().values)
+                self.answers.parameters = dict(zip(names, values, strict=True))
 
     def _wait_for_quiet(self) -> None:
         """Until no answer came for a while, and the node has told its counters after that."""
         sent = time.monotonic()
         deadline = sent + START_TIMEOUT
         while time.monotonic() < deadline:
-            last = max([sent, *self.answers.arrivals_s[-1:]])
-            if time.monotonic() - last > QUIET and self.answers.health_s > last + 1.0:
+            self._check()
+            last = max([sent, *(self.answers.started_s + answer.arrived_s for answer in self.answers.answers[-1:])])
+            # What was asked for one by one has all been answered.
+            quiet = QUIET if self._playback.paced else 0.0
+            if time.monotonic() - last > quiet and self._health_s > last + 1.0:
                 return
             time.sleep(0.1)
-
-
-def depth_of(message: Any) -> np.ndarray:
-    compressed = message.__msgtype__ == bags.COMPRESSED_IMAGE
-    return to_metres(images.depth_from_compressed(message) if compressed else images.depth_from_image(message))
-
-
-def color_of(message: Any) -> np.ndarray:
-    compressed = message.__msgtype__ == bags.COMPRESSED_IMAGE
-    return images.color_from_compressed(message) if compressed else images.color_from_image(message)
 
 
 def _with_header(message: Any, source: Any) -> Any:

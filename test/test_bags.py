@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -267,3 +269,86 @@ def test_unknown_message_type(tmp_path):
     with pytest.raises(DataError, match="acme_msgs/msg/Thing"):
         bags.read(path, ["/a"])
     assert len(list(bags.read(path, ["/b"]))) == 1  # does not get in the way of the others
+
+
+# --- Parts, and what is written as it came ------------------------------------------------------------------
+
+
+def test_a_part_of_a_bag(tmp_path):
+    with bags.BagWriter(tmp_path / "bag") as writer:
+        for k in range(5):
+            writer.write_depth("/d" if k % 2 else "/e", np.float32([[k + 1]]), STAMP + k)
+    path = tmp_path / "bag"
+    assert bags.span_ns(path) == (STAMP, STAMP + 5)
+    assert [time - STAMP for _, time, _ in bags.read(path, ["/d", "/e"], STAMP + 1, STAMP + 4)] == [1, 2, 3]
+    assert {topic: int(m.data.view("<u2")[0]) for topic, m in bags.first(path, ["/d", "/e"]).items()} == {
+        "/d": 2000,
+        "/e": 1000,
+    }
+
+
+def test_the_file_of_a_bag_is_a_bag(tmp_path):
+    with bags.BagWriter(tmp_path / "bag", "mcap") as writer:
+        writer.write_color("/c", color(), STAMP)
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    assert bags.topics(file) == {"/c": bags.IMAGE}
+
+
+def test_camera_info_beside_an_image():
+    kinds = {"/a/camera_info": bags.CAMERA_INFO, "/b/camera_info": bags.IMAGE}
+    assert bags.info_topic("/a/image_raw", kinds) == "/a/camera_info"
+    assert bags.info_topic("/a/image_raw/compressed", kinds) == "/a/camera_info"
+    assert bags.info_topic("/b/image_raw", kinds) is None
+
+
+def test_serialized_messages_are_written_as_they_are(tmp_path):
+    raw = bytes(JAZZY.serialize_cdr(jpeg(b"as it is"), bags.COMPRESSED_IMAGE))
+    with bags.BagWriter(tmp_path / "bag") as writer:
+        writer.write_serialized("/j", bags.COMPRESSED_IMAGE, raw, STAMP)
+    ((topic, time, found),) = read_raw(tmp_path / "bag")
+    assert (topic, time, bytes(found.data)) == ("/j", STAMP, b"as it is")
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory", "a#b", "%2e%2e"])
+def test_a_path_is_never_read_as_a_uri(tmp_path, bag, name):
+    with pytest.raises(DataError, match="character"):
+        bags.BagWriter(tmp_path / name)
+    bag.rename(tmp_path / name)
+    with pytest.raises(DataError, match="character"):
+        bags.topics(tmp_path / name)
+    with bags.BagWriter(tmp_path / f"m{name}", "mcap") as writer:  # is no database
+        writer.write_color("/c", color(), STAMP)
+    assert bags.topics(tmp_path / f"m{name}") == {"/c": bags.IMAGE}
+
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from dkn.errors import DataError
+from dkn_ros import bags
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+try:
+    with bags.BagWriter(sys.argv[1], sys.argv[2]) as writer:
+        for k in range(100):
+            writer.write_color("/c", np.zeros((300, 400, 3), np.uint8), 10**9 + k)
+except DataError as error:
+    print("DataError", error)
+"""
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_full_disk_is_one_line_and_leaves_no_half_of_a_bag(tmp_path, storage):
+    """No file may grow beyond 2 MB, which the system reports as it does a full disk."""
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "bag"), storage]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith(f"DataError cannot write the bag {tmp_path / 'bag'}"), done.stderr
+    assert done.stdout.count("\n") == 1 and not done.stderr
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_bag_in_a_place_that_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(DataError, match="cannot write"), bags.BagWriter(tmp_path / "file" / "bag"):
+        pass
+    assert (tmp_path / "file").read_text() == "precious"

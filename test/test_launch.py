@@ -117,7 +117,11 @@ def test_unknown_camera_names_the_choices() -> None:
 def launch_file(clean_environment: None) -> Any:
     pytest.importorskip("launch.actions", reason="ROS 2's launch is not installed")
     pytest.importorskip("launch_ros.actions", reason="ROS 2's launch_ros is not installed")
-    spec = importlib.util.spec_from_file_location("upsample_launch", ROOT / "launch" / "upsample.launch.py")
+    return load("upsample")
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / "launch" / f"{name}.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -208,6 +212,23 @@ def test_unknown_camera_is_refused(launch_file: Any) -> None:
 def test_missing_params_file_is_refused(launch_file: Any) -> None:
     with pytest.raises(FileNotFoundError, match=r"/nowhere\.yaml"):
         visit(launch_file, params_file="/nowhere.yaml")
+
+
+def test_evaluate_hands_everything_over(launch_file: Any) -> None:
+    hostile = "/d; touch ran $(touch ran) --record x"
+    node, _ = visit(load("evaluate"), bag="-bag", depth=hostile, loop="3", to="1.5")
+    assert node.node_executable == "replay"
+    command = [part[0].text if isinstance(part, list) else part for part in node.cmd[1:]]
+    given = command[: command.index("--ros-args")]
+    assert given == [str(Path.cwd() / "-bag"), f"--depth={hostile}", "--loop=3", "--to=1.5", "--report=replay.html"]
+
+
+def test_evaluate_has_the_options_of_the_command(launch_file: Any) -> None:
+    replay = pytest.importorskip("dkn_ros.replay", reason="rclpy is not installed")
+    options = [name for action in replay._parser()._actions for name in action.option_strings]
+    known = {name[2:] for name in options if name.startswith("--")}
+    names = {argument.name for argument in load("evaluate").generate_launch_description().get_launch_arguments()}
+    assert names - {"bag"} == known - {"help", "param"}
 
 
 def test_profile_is_set(clean_environment: None) -> None:

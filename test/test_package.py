@@ -26,6 +26,7 @@ PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
+    "jinja2": "python3-jinja2",
     "numba": None,
     "numpy": "python3-numpy",
     "rosbags": "python3-rosbags-pip",
@@ -36,8 +37,9 @@ ROSDEP_KEYS = {
     "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",
     "triton": None,
+    "yaml": "python3-yaml",
 }
-PYPI_NAMES = {"cv2": "opencv-contrib-python-headless", "PIL": "pillow"}
+PYPI_NAMES = {"cv2": "opencv-contrib-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
 ROS_ONLY = {"cv_bridge", "launch", "launch_ros", "message_filters"}
 # Not asked for by name: parts of another requirement.
@@ -152,11 +154,14 @@ def test_every_file_to_install_is_listed(setup_arguments: dict[str, Any]) -> Non
     assert models <= installed["share/dkn_ros/models"]
     packages = {".".join(path.parent.relative_to(ROOT).parts) for name in OURS for path in (ROOT / name).rglob("*.py")}
     assert set(setup_arguments["packages"]) == packages
+    others = {path for path in (ROOT / "dkn_ros").iterdir() if path.is_file() and path.suffix != ".py"}
+    patterns = setup_arguments["package_data"]["dkn_ros"]
+    assert others == {path for pattern in patterns for path in (ROOT / "dkn_ros").glob(pattern)}
 
 
 def test_entry_points_can_be_called(setup_arguments: dict[str, Any]) -> None:
     scripts = dict(line.split(" = ") for line in setup_arguments["entry_points"]["console_scripts"])
-    assert set(scripts) == {"upsample", "replay", "dkn-replay", "dkn"}
+    assert set(scripts) == {"upsample", "replay", "dkn-replay", "frames_to_bag", "dkn-bag", "dkn"}
     for target in scripts.values():
         module, function = target.split(":")
         if module.startswith("dkn_ros"):

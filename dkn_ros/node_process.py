@@ -1,0 +1,51 @@
+"""The node in a process of its own, as `ros2 run` would start it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dkn.errors import ConfigError
+from dkn_ros.share import fast_dds_environment
+
+END_TIMEOUT = 15.0  # seconds that it may take to end
+
+
+@contextlib.contextmanager
+def node_process(
+    folder: Path, namespace: str, parameters: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs while the context lasts, then is ended with SIGINT; `folder` takes its file of parameters.
+
+    Raises:
+        ConfigError: (on leaving) it did not end well; what it says itself is on stderr.
+    """
+    # A file, not arguments: those are read as YAML, and a model called 8 would be a number.
+    file = folder / "parameters.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}))
+    command = [sys.executable, "-m", "dkn_ros", "--ros-args", "-r", f"__ns:={namespace}", "--params-file", str(file)]
+    process = subprocess.Popen(command, env={**environment, **fast_dds_environment()})
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+    if status != 0:
+        raise ended(process)
+
+
+def ended(process: subprocess.Popen[bytes]) -> ConfigError:
+    """The error for a node that has ended by itself."""
+    return ConfigError(f"the node ended with status {process.returncode}; its own message is above")
