@@ -27,6 +27,7 @@ ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
     "jinja2": "python3-jinja2",
+    "matplotlib": "python3-matplotlib",
     "numba": None,
     "numpy": "python3-numpy",
     "rosbags": "python3-rosbags-pip",
