@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="pairs per second; 30 is measured as well [100]")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run [10]")
     parser.add_argument("--size", default="640x480", help="of colour and depth [640x480]")
+    parser.add_argument("--start", action="store_true", help="measure instead how long the node takes to start")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     given = parser.parse_args(arguments)
     try:
@@ -65,8 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError:
         parser.error(f"--size {given.size}: expected WIDTHxHEIGHT")
     results = []
-    print(_HEADER)
     try:
+        if given.start:
+            print(f"start of the node to its first depth, 8x to {given.size}: {start_up((width, height)):.1f} s")
+            return 0
+        print(_HEADER)
         for rate in sorted({given.rate, 30.0}, reverse=True):
             for profile, reliable in ((True, False), (True, True), (False, True), (False, False)):
                 results.append(run(Case(profile, reliable, rate, given.seconds, (width, height))))
@@ -87,6 +91,27 @@ def run(case: Case) -> Result:
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_measure, case).result()
+
+
+def start_up(size: tuple[int, int]) -> float:
+    """Seconds from the start of the node's process, with its network, to the first depth that comes back.
+
+    Raises:
+        ConfigError: the node does not start, or nothing comes back.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_start_up, size).result()
+
+
+def _start_up(size: tuple[int, int]) -> float:
+    os.environ.update(fast_dds_environment())
+    from dkn_ros.rig import Rig
+
+    low = (size[0] // 8, size[1] // 8)
+    begin = time.monotonic()
+    with Rig(("-m", "dkn_ros"), {}, size, low, rate_hz=30.0) as rig:
+        rig.start()
+        return time.monotonic() - begin
 
 
 def _measure(case: Case) -> Result:

@@ -65,3 +65,9 @@ def test_a_size_that_is_none(capsys) -> None:
     with pytest.raises(SystemExit):
         benchmark.main(["--size", "large"])
     assert "WIDTHxHEIGHT" in capsys.readouterr().err
+
+
+def test_the_start_of_the_node_is_timed(capsys):
+    assert benchmark.main(["--start", "--size", "64x48"]) == 0
+    seconds = float(capsys.readouterr().out.split(":")[1].split()[0])
+    assert 0.5 < seconds < benchmark.time.monotonic()  # Python and PyTorch alone take as long
