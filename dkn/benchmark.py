@@ -28,12 +28,12 @@ from dkn import checkpoint
 from dkn.data.sample import Sample
 from dkn.data.synthetic import Scene
 from dkn.degradation import degrade
-from dkn.depth import to_grid
+from dkn.depth import to_grid, with_knowledge
 from dkn.device import choose_device
 from dkn.engines import ENGINES, Choice, plan
+from dkn.engines.folding import Convolution, fold
 from dkn.engines.reference import ReferenceEngine, average_by_unfolding
 from dkn.errors import CheckpointError, ConfigError
-from dkn.folding import Convolution, fold
 from dkn.models import find_model
 from dkn.networks import KernelNetwork, NetworkConfig, build
 from dkn.training import TrainConfig, Trainer
@@ -141,7 +141,7 @@ def benchmark(
     network, name, path = open_network(model)
     color, low = make_scene(size)
     choices = _choices(target, engines, precision)
-    images = _normalised(color, low, target)
+    images = _normalised(network, color, low, target)
     turns: dict[str, Callable[[], object]] = {}
     outputs: dict[str, Tensor] = {}
     for choice in choices:
@@ -184,7 +184,7 @@ def profile(
         raise ConfigError(f"runs={runs}: at least one is needed")
     target = choose_device(device)
     network, name, _ = open_network(model)
-    images = _normalised(*make_scene(size), target)
+    images = _normalised(network, *make_scene(size), target)
     _, depth = images
     best, yardstick = plan(target)[0], plan(target, "reference")[0]
     engines = {str(choice): choice.make(network) for choice in (yardstick, best)}
@@ -233,7 +233,7 @@ def sweep(
         network = build(NetworkConfig(architecture=architecture, kernel_size=k)).eval()  # type: ignore[arg-type]
         engine = choice.make(network)
         for size in sizes:
-            images = _normalised(*make_scene(size), target)
+            images = _normalised(network, *make_scene(size), target)
             title = f"{architecture} k={k} {size[0]}x{size[1]}"
             seconds = interleave({"": partial(engine, *images)}, runs, title, target)
             points.append(Point(architecture, k, f"{size[0]}x{size[1]}", 1e3 * seconds[""], flops(network, size) / 1e9))
@@ -365,10 +365,13 @@ def _choices(device: torch.device, engines: list[str] | None, precision: str) ->
     return sorted([*choices, *plan(device, "reference")], key=lambda choice: order.index(choice.name))
 
 
-def _normalised(color: np.ndarray, low: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+def _normalised(network: KernelNetwork, color: np.ndarray, low: np.ndarray, device: torch.device) -> list[Tensor]:
+    """What an engine takes: colour and depth."""
     depth = torch.from_numpy(low)[None, None]
-    up = to_grid(depth, depth.isfinite(), (color.shape[0], color.shape[1]))[0]
-    return torch.from_numpy(color)[None].to(device), (up / DEPTH_RANGE).to(device)
+    valid = depth.isfinite()
+    up = to_grid(depth, valid, (color.shape[0], color.shape[1]))[0] / DEPTH_RANGE
+    shown = with_knowledge(up, valid, network.config.depth_channels)
+    return [torch.from_numpy(color)[None].to(device), shown.to(device)]
 
 
 def _peak_mb(model: str, size: tuple[int, int], choice: Choice) -> float:
@@ -389,7 +392,7 @@ def _upsample_once(model: str, size: tuple[int, int], device: str, engine: str, 
     if path is None:  # an Upsampler takes files
         target = torch.device(device)
         run = plan(target, engine, precision)[0].make(network)
-        once: Callable[[], object] = partial(run, *_normalised(color, low, target))
+        once: Callable[[], object] = partial(run, *_normalised(network, color, low, target))
     else:
         once = partial(Upsampler(path, device=device, engine=engine, precision=precision), color, low)
     for _ in range(3):

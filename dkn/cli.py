@@ -10,14 +10,15 @@ from typing import Literal, get_args
 
 import torch
 
-from dkn import ablation, bench_command, evaluate_command, report
+from dkn import bench_command, report
 from dkn.data.pairs import read_color, read_map
 from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError, DataError, DknError
-from dkn.evaluation import bicubic, evaluate, model_method
+from dkn.evaluation import ablation, bicubic, evaluate, model_method
+from dkn.evaluation import command as evaluate_command
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
 from dkn.training import LOSSES, TrainConfig, Trainer

@@ -18,6 +18,8 @@ from dkn.errors import ImageError
 
 OVERSHOOT = 0.1  # how far, in local ranges, an upsampled depth may leave the values around it
 
+OCTAVES = 4  # from a scale of 1 to 16
+
 
 def to_metres(raw: np.ndarray) -> np.ndarray:
     """Depth as a camera gives it → float32 metres with NaN for invalid.
@@ -101,6 +103,27 @@ def to_grid(depth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor
 def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, 1, h, w) bool → (N, 1, H, W): each pixel is as valid as the one that its centre lies in."""
     return F.interpolate(valid.float(), size=size, mode="nearest-exact") > 0.5
+
+
+def with_knowledge(depth: Tensor, valid: Tensor, channels: int) -> Tensor:
+    """What a network is shown of a depth map: the map, and if it wants three channels, what there was before
+    interpolation. Without these it cannot tell a measured edge from a filled hole, or noise from detail.
+
+    Args:
+        depth: (N, 1, H, W), interpolated, in units of the model's depth range.
+        valid: (N, 1, h, w), bool or 0 and 1: which pixels it was interpolated from.
+        channels: 1 or 3 (`NetworkConfig.depth_channels`).
+
+    Returns:
+        (N, channels, H, W): depth; how much of each pixel was measured, 0 to 1; and log₂ of the scale over `OCTAVES`,
+        scale = √(HW / hw), the same everywhere.
+    """
+    if channels == 1:
+        return depth
+    size = depth.shape[2:]
+    scale = math.sqrt(math.prod(size) / math.prod(valid.shape[2:]))
+    measured = F.interpolate(valid.to(depth.dtype), size=tuple(size), mode="bilinear")
+    return torch.cat((depth, measured, torch.full_like(depth, math.log2(scale) / OCTAVES)), dim=1)
 
 
 def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
+from dkn.engines.onnx_graph import kernels_graph
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import KernelNetwork
-from dkn.onnx_graph import kernels_graph
 
 TOLERANCE = 1e-5  # of kernel weights, and of offsets relative to the largest
 
@@ -21,9 +21,9 @@ TOLERANCE = 1e-5  # of kernel weights, and of offsets relative to the largest
 def export_onnx(model: Path, out: Path) -> str:
     """Write the convolutions of a model as ONNX, and check them in ONNX Runtime against the network itself.
 
-    The graph gives kernel weights and offsets (`dkn.onnx_graph.kernels_graph` says how they are laid out); the average
-    over the taps is left to `dkn.kernels`, because runtimes do GridSample slowly or not alike. What the sampler needs
-    to know is in the file's metadata.
+    The graph gives kernel weights and offsets (`dkn.engines.onnx_graph.kernels_graph` says how they are laid out); the
+    average over the taps is left to `dkn.kernels`, because runtimes do GridSample slowly or not alike. What the sampler
+    needs to know is in the file's metadata.
 
     Args:
         model: model file.
@@ -61,6 +61,7 @@ def metadata(network: KernelNetwork, info: ModelInfo) -> dict[str, str]:
         "window": config.window,
         "phases": config.phases,
         "residual": config.residual,
+        "depth_channels": config.depth_channels,
         "offset_unit": config.offset_unit,
         "depth_range": info.depth_range,
         "scale": info.scale,
@@ -82,7 +83,8 @@ def check(path: Path, network: KernelNetwork) -> float:
     for batch, height, width in ((1, 32, 48), (2, 24, 20)):
         random = torch.Generator().manual_seed(height)
         color = torch.rand(batch, 3, height, width, generator=random)
-        depth = 0.1 + 0.4 * torch.rand(batch, 1, height, width, generator=random)
+        channels = network.config.depth_channels
+        depth = 0.1 + 0.4 * torch.rand(batch, channels, height, width, generator=random)
         given = {"color": color.numpy(), "depth": depth.numpy()}
         outputs = session.run(None, {name: given[name] for name in names})
         with torch.inference_mode():

@@ -43,6 +43,8 @@ class NetworkConfig:
     """True: eq. (3), weights minus their mean. False: eq. (7), weights divided by their sum."""
     guidance: Literal["rgb", "grey", "none"] = "rgb"
     """none: a single stream that sees depth alone (the models marked † in Table 2)."""
+    depth_channels: Literal[1, 3] = 1
+    """1: the depth. 3: also how much of each pixel was measured, and how far apart: see `dkn.depth.with_knowledge`."""
     weights_from: Literal["both", "rgb", "depth"] = "both"
     """Streams that give kernel weights; both = every stream there is."""
     offsets_from: Literal["both", "rgb", "depth", "none"] = "both"
@@ -57,7 +59,7 @@ class NetworkConfig:
         for name, hint in get_type_hints(type(self)).items():
             allowed, value = get_args(hint), getattr(self, name)
             if allowed and value not in allowed:
-                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size={self.kernel_size}: an odd, positive number is needed")
         if self.window % 2 == 0 or self.window < self.kernel_size:
@@ -121,14 +123,15 @@ class KernelNetwork(nn.Module):
             return stream(channels, config.n1, config.n2, taps * weights, 2 * taps * offsets)
 
         self.guidance_stream = make("rgb", config.guidance_channels)
-        self.depth_stream = make("depth", 1)
+        self.depth_stream = make("depth", config.depth_channels)
 
     def forward(self, guidance: Tensor | None, depth: Tensor) -> Tensor:
         """The raw network, eq. (3) or (7).
 
         Args:
             guidance: (N, 3, H, W) RGB in 0..1, whatever the config's guidance; ignored when that is none.
-            depth: (N, 1, H, W), upsampled to the guidance's size and divided by the model's depth range.
+            depth: (N, C, H, W), C = `depth_channels` of the config. The first is depth, upsampled to the guidance's
+                size and divided by the model's depth range.
 
         Returns:
             (N, 1, H, W) float32, in the unit of `depth`. Any H and W.
@@ -146,7 +149,8 @@ class KernelNetwork(nn.Module):
         return self._combine([stream(image) for stream, image in self._inputs(guidance, depth)])
 
     def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
-        """Apply kernels to `depth`: eq. (3) with the residual connection, eq. (7) without."""
+        """Apply kernels to the first channel of `depth`: eq. (3) with the residual connection, eq. (7) without."""
+        depth = depth[:, :1]
         if offsets is None:
             offsets = depth.new_zeros(1, 1, 1, 1).expand(len(depth), 2 * len(self.taps), *depth.shape[2:])
         # Offsets of a bfloat16 pass still address pixels in float32.

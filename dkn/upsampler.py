@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid
+from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid, with_knowledge
 from dkn.device import choose_device
 from dkn.engines import Runner, plan
 from dkn.engines.cuda_graph import Graphs, Upload
@@ -47,7 +47,7 @@ class _Scaled(NamedTuple):
     filled: Tensor
     """(1, 1, h, w) metres, without holes."""
     depth: Tensor
-    """(1, 1, H, W); · unit + start are metres."""
+    """(1, C, H, W), C = `depth_channels` of the network; the first · unit + start are metres."""
     start: Tensor | float
     unit: Tensor | float
 
@@ -223,9 +223,10 @@ def _scaled(low: Tensor, valid: Tensor, size: tuple[int, int], info: ModelInfo) 
     filled = fill_holes(low, valid)
     depth = resize_bicubic(filled, size)
     if info.depth_range is not None:
-        return _Scaled(filled, depth / info.depth_range, 0.0, info.depth_range)
+        shown = with_knowledge(depth / info.depth_range, valid, info.network.depth_channels)
+        return _Scaled(filled, shown, 0.0, info.depth_range)
     start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
-    return _Scaled(filled, (depth - start) / unit, start, unit)
+    return _Scaled(filled, with_knowledge((depth - start) / unit, valid, info.network.depth_channels), start, unit)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

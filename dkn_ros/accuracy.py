@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dkn.baselines import BASELINES
-from dkn.error_profile import Bin, ErrorProfile
 from dkn.evaluation import median_error, rmse
-from dkn.flicker import change_over_time
+from dkn.evaluation.baselines import BASELINES
+from dkn.evaluation.error_profile import Bin, ErrorProfile
+from dkn.evaluation.flicker import change_over_time
 from dkn.upsampler import upsample_bicubic
 from dkn_ros.playback import Frame, Playback
 from dkn_ros.player import Answers
@@ -61,7 +61,7 @@ class Accuracy:
     median: Mapping[str, float]
     """Mean of the frames' median absolute errors."""
     flicker: Mapping[str, float]
-    """`dkn.flicker.change_over_time` from each frame to the next; NaN if no two successive ones were answered."""
+    """`dkn.evaluation.flicker.change_over_time` from frame to frame; NaN if no two successive ones were answered."""
     by_edge_distance: Sequence[Bin]
     by_depth: Sequence[Bin]
     examples: Sequence[Example]

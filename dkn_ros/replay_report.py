@@ -16,8 +16,8 @@ import jinja2
 import numpy as np
 
 from dkn import charts, report
-from dkn.error_profile import Bin
 from dkn.errors import DataError
+from dkn.evaluation.error_profile import Bin
 from dkn_ros.accuracy import Example
 from dkn_ros.outcome import LOST, UNREADABLE, Outcome
 

@@ -65,7 +65,7 @@ def _liven(network: KernelNetwork, seed: int = 0, offsets: float = 1.2) -> Kerne
             module.weight.data = uniform(module.weight, 0.5, 1.5)
             module.bias.data = uniform(module.bias, -0.3, 0.6)
     network.eval()
-    channels = network.config.guidance_channels, 1
+    channels = network.config.guidance_channels, network.config.depth_channels
     for stream, depth in zip((network.guidance_stream, network.depth_stream), channels, strict=True):
         if stream is None:
             continue

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from dkn import ablation, checkpoint
+from dkn import checkpoint
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
+from dkn.evaluation import ablation
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig
 

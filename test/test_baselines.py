@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dkn.baselines import BASELINES, Baseline
 from dkn.errors import ConfigError
 from dkn.evaluation import bicubic, rmse
+from dkn.evaluation.baselines import BASELINES, Baseline
 
 
 @pytest.fixture(params=BASELINES)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dkn.bilateral_solver import solve
+from dkn.evaluation.bilateral_solver import solve
 
 
 def dense_solution(guide, target, confidence, sigma_space, sigma_color, strength):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from test_evaluation import Samples
 
-from dkn import comparison as room
-from dkn.comparison import comparison, stack, worst_crop
 from dkn.data.sample import Sample
 from dkn.evaluation import bicubic
+from dkn.evaluation import comparison as room
+from dkn.evaluation.comparison import comparison, stack, worst_crop
 
 
 def test_the_crop_with_the_largest_squared_error(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, to_grid, to_metres, to_millimetres
+from dkn.depth import (
+    clamp_to_local_range,
+    fill_holes,
+    resize_bicubic,
+    to_grid,
+    to_metres,
+    to_millimetres,
+    with_knowledge,
+)
 from dkn.errors import ImageError
 
 NAN = float("nan")
@@ -244,3 +253,19 @@ def test_bounds_by_loops(source, target, reach):
     inside = ((low + high) / 2).astype(np.float32)
     result = clamp_to_local_range(tensor(inside), tensor(depth), tensor(valid), reach)
     assert np.array_equal(result[0, 0].numpy(), inside)
+
+
+# --- What a network is told ---------------------------------------------------------------------------------------
+
+
+def test_a_network_is_told_what_was_measured_and_how_far_apart():
+    valid = torch.ones(1, 1, 6, 8, dtype=torch.bool)
+    valid[..., 2:4, 3:6] = False
+    depth = torch.rand(1, 1, 48, 32)  # 8 times as high, 4 times as wide
+    shown = with_knowledge(depth, valid, 3)
+    assert shown.shape == (1, 3, 48, 32)
+    torch.testing.assert_close(shown[:, :1], depth)
+    expected = cv2.resize(valid[0, 0].numpy().astype(np.float32), (32, 48), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(shown[0, 1].numpy(), expected, atol=1e-6)
+    torch.testing.assert_close(shown[:, 2], torch.full((1, 48, 32), 2.5 / 4))  # log2 of √(8 · 4), over that of 16
+    assert with_knowledge(depth, valid, 1) is depth

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dkn.error_profile import ErrorProfile, edge_distance
+from dkn.evaluation.error_profile import ErrorProfile, edge_distance
 
 
 def test_distance_to_an_edge() -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkn.baselines import BASELINES
 from dkn.data.nyu import NYU
 from dkn.data.sample import Sample
 from dkn.errors import ConfigError
 from dkn.evaluation import bicubic, evaluate, model_method, rmse
+from dkn.evaluation.baselines import BASELINES
 from dkn.report import write_json
 
 NAN = math.nan

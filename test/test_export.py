@@ -21,6 +21,7 @@ CONFIGS = {
     "fdkn": NetworkConfig(),
     "fdkn grey, eq. (7)": NetworkConfig(guidance="grey", residual=False),
     "dkn, k = 5": NetworkConfig("dkn", kernel_size=5),
+    "fdkn, told what was measured": NetworkConfig(depth_channels=3),
     "fdkn depth alone, regular grid": NetworkConfig(guidance="none", offsets_from="none"),
 }
 
@@ -48,7 +49,7 @@ def test_a_sampler_written_from_the_metadata_gives_the_depth(config, make_model,
 
     rng = np.random.default_rng(0)
     color = rng.random((1, 3, 12, 16), np.float32)
-    depth = 0.2 + 0.1 * rng.random((1, 1, 12, 16), np.float32)
+    depth = 0.2 + 0.1 * rng.random((1, facts["depth_channels"], 12, 16), np.float32)
     names = [value.name for value in session.get_inputs()]
     assert sorted(names) == (["depth"] if config.guidance == "none" else ["color", "depth"])
     outputs = session.run(None, {name: {"color": color, "depth": depth}[name] for name in names})

@@ -10,7 +10,7 @@ from test_evaluation import Samples
 
 from dkn.data.sample import Sample
 from dkn.evaluation import bicubic
-from dkn.flicker import change_over_time, deviation_over_time, flicker, static_crop
+from dkn.evaluation.flicker import change_over_time, deviation_over_time, flicker, static_crop
 
 NAN = math.nan
 

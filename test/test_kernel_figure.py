@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dkn.errors import ImageError
-from dkn.kernel_figure import kernel_figure, kernel_on_grid
+from dkn.evaluation.kernel_figure import kernel_figure, kernel_on_grid
 from dkn.networks import NetworkConfig
 from dkn.upsampler import Taps, Upsampler, upsample_bicubic
 

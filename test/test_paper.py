@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dkn import paper
+from dkn.evaluation import paper
 
 TEXT = Path(__file__).resolve().parents[2] / "shared" / "paper" / "dkn.txt"
 

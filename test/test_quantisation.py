@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dkn.folding import fold
+from dkn.engines.folding import fold
+from dkn.engines.quantisation import FIRST_LAYER, _patches, input_ranges, quantise
 from dkn.networks import NetworkConfig, build
-from dkn.quantisation import FIRST_LAYER, _patches, input_ranges, quantise
 
 
 @pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
@@ -51,7 +51,7 @@ def test_a_dead_layer_stays_in_floating_point(liven):
 def test_steps_in_the_graph(liven):
     """The constants of the graph are the weights to half a step, channel by channel."""
     onnx = pytest.importorskip("onnx")
-    from dkn.onnx_graph import Graph
+    from dkn.engines.onnx_graph import Graph
 
     network = liven(build(NetworkConfig(guidance="none")))
     (stream,) = quantise(fold(network), network)

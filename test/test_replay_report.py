@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from dkn.error_profile import Bin
+from dkn.evaluation.error_profile import Bin
 from dkn_ros import replay_report
 from dkn_ros.accuracy import BICUBIC, OUTPUT, Accuracy, Example, FrameErrors
 from dkn_ros.outcome import Outcome

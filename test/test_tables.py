@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from dkn import table2, tables
-from dkn.evaluation import Evaluation, Result
+from dkn.evaluation import Evaluation, Result, table2, tables
+from dkn.evaluation.tables import Column
 from dkn.networks import NetworkConfig
-from dkn.tables import Column
 
 SMALL = {"n1": 8, "n2": 8}
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkn import tuning
-from dkn.baselines import BASELINES
 from dkn.data.nyu import NYU
 from dkn.degradation import degrade
-from dkn.evaluation import rmse
+from dkn.evaluation import rmse, tuning
+from dkn.evaluation.baselines import BASELINES
 
 
 def test_candidates_are_all_combinations_with_lengths_in_pixels(monkeypatch):

@@ -25,6 +25,8 @@ def models(tmp_path_factory, make_model):
         make_model(folder / f"fdkn_x{scale}.safetensors", scale, seed=seed)
     make_model(folder / "dkn_x8.safetensors", 8, NetworkConfig("dkn", n1=8, n2=8))
     make_model(folder / "wild.safetensors", wild=30.0)
+    told = NetworkConfig(depth_channels=3, window=63, n1=8, n2=8)
+    make_model(folder / "told.safetensors", config=told)
     make_model(folder / "direct.safetensors", config=NetworkConfig(residual=False, n1=8, n2=8), wild=5.0)
     return folder
 
@@ -88,7 +90,7 @@ def test_any_ratio(big, small, model):
     small=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     seed=st.integers(0, 10**6),
     holes=st.sampled_from([0.0, 0.3, 0.9]),
-    model=st.sampled_from(["fdkn_x8", "wild", "direct"]),
+    model=st.sampled_from(["fdkn_x8", "wild", "direct", "told"]),
 )
 def test_bounds_and_holes(models, loaded, big, small, seed, holes, model):
     """Values near what the input says around a pixel; depth exactly where the input had some."""
@@ -118,7 +120,7 @@ def test_bounds_and_holes(models, loaded, big, small, seed, holes, model):
 @pytest.fixture(scope="module")
 def loaded(models):
     made = {}
-    for name in ("fdkn_x8", "wild", "direct"):
+    for name in ("fdkn_x8", "wild", "direct", "told"):
         made[name] = Upsampler(models / f"{name}.safetensors", precision="fp32")
         made[name, "filled"] = Upsampler(models / f"{name}.safetensors", precision="fp32", fill_holes=True)
     return made
@@ -139,7 +141,7 @@ def test_values_stay_local(model):
         assert result[:, side].max() <= low.max() + margin
 
 
-@pytest.mark.parametrize("model", ["fdkn_x8", "wild", "direct"])
+@pytest.mark.parametrize("model", ["fdkn_x8", "wild", "direct", "told"])
 def test_no_depth_is_negative(model):
     color, depth = frame((32, 32), (8, 8))
     depth[:], depth[4:] = 9.0, 0.05
@@ -165,15 +167,26 @@ def test_a_frame_without_depth_stays_without(nothing, fill):
 
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize("large", [False, True])
-def test_what_a_hole_contains_has_no_influence(fill, large):
+@pytest.mark.parametrize("model", ["fdkn", "told"])
+def test_what_a_hole_contains_has_no_influence(fill, large, model):
     color, depth = frame((48, 64), (12, 16), holes=0.3)
     if large:  # no depth anywhere near most pixels
         depth[:, 4:] = NAN
-    upsampler = Upsampler("fdkn", precision="fp32", fill_holes=fill)
+    upsampler = Upsampler(model, precision="fp32", fill_holes=fill)
     expected = upsampler(color, depth)
     for content in (0.0, -1e9, math.inf, -math.inf):
         assert np.array_equal(upsampler(color, np.nan_to_num(depth, nan=content)), expected, equal_nan=True)
     assert np.isnan(expected).any() != fill
+
+
+@pytest.mark.parametrize(("model", "differs"), [("fdkn_x8", False), ("told", True)])
+def test_a_network_may_know_that_a_depth_was_filled_in(loaded, model, differs):
+    color, depth = frame((48, 64), (6, 8))
+    depth[:], depth[:, 4:] = 2, 3
+    hole = depth.copy()
+    hole[3, 6] = NAN  # filling gives back what was there
+    change = np.abs(loaded[model, "filled"](color, hole) - loaded[model, "filled"](color, depth))
+    assert (change.max() > 1e-3) == differs
 
 
 def test_holes_are_cut_out_where_the_input_had_them(upsample):

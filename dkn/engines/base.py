@@ -41,7 +41,8 @@ class Engine(ABC):
 
         Args:
             color: (N, H, W, 3) uint8 RGB.
-            depth: (N, 1, H, W) float32, upsampled to that size, in units of the model's depth range.
+            depth: (N, C, H, W) float32, C = `depth_channels` of the network's config. The first is depth, upsampled to
+                that size, in units of the model's depth range.
 
         Returns:
             (N, 1, H, W) float32. The same bytes for the same input.

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dkn.device import DTYPES
 from dkn.engines.base import Engine, log
-from dkn.folding import Convolution, FoldedStream, fold, of_rgb
+from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
 from dkn.kernels.triton_heads import pack, upsample
 from dkn.networks import STRIDE, KernelNetwork
 
@@ -70,7 +70,7 @@ class CudaEngine(Engine):
     ):
         super().__init__(network, device, precision)
         dtype = DTYPES[precision]
-        streams = [_of_parts(stream, dtype) for stream in fold(network)]
+        streams = [_of_parts(stream, dtype, self.config.phases**2) for stream in fold(network)]
         self._heads = pack(copy.deepcopy(network).to(device), dtype)
         self._features: _FDKNFeatures | _DKNFeatures
         if self.config.architecture == "fdkn":
@@ -80,10 +80,10 @@ class CudaEngine(Engine):
 
     @torch.inference_mode()
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        depth = depth.contiguous()
-        result = torch.empty_like(depth)
-        for band, features in self._features(color, depth[:, 0]):
-            upsample(self._heads, features, depth, result, band=band)
+        averaged = depth[:, :1].contiguous()
+        result = torch.empty_like(averaged)
+        for band, features in self._features(color, depth.permute(0, 2, 3, 1)):
+            upsample(self._heads, features, averaged, result, band=band)
         return result
 
 
@@ -148,7 +148,7 @@ class _DKNFeatures:
     def __call__(self, color: Tensor, depth: Tensor) -> Iterator[tuple[Band, list[Tensor]]]:
         images = [(self._with_margin(image, color, depth), layers) for image, layers in self._streams]
         height = depth.shape[1]
-        for top, bottom in self._bands(*depth.shape):
+        for top, bottom in self._bands(*depth.shape[:3]):
             end = images[0][0].shape[2] if bottom == height else bottom + sum(self.MARGIN)
             run = _run if self._dilated else _run_in_phases
             yield (top, bottom), [run(layers, image[:, :, top:end]) for image, layers in images]
@@ -156,7 +156,7 @@ class _DKNFeatures:
     def _with_margin(self, image: str, color: Tensor, depth: Tensor) -> Tensor:
         """(N, 8, H + 49, W + 49), with more zeros below and to the right where the phases do not divide H and W."""
         before, after = self.MARGIN
-        batch, height, width = depth.shape
+        batch, height, width = depth.shape[:3]
         step = 1 if self._dilated else STRIDE
         rows, columns = (before + n + -n % step + after for n in (height, width))
         x = depth.new_zeros((batch, rows, columns, self.CHANNELS), dtype=self._dtype)
@@ -255,30 +255,34 @@ def _join(convolutions: Sequence[Convolution], grouped: bool) -> Convolution:
     return replace(convolutions[0], weight=np.concatenate(apart), bias=bias)
 
 
-def _of_parts(stream: FoldedStream, dtype: torch.dtype) -> FoldedStream:
-    """The stream with its first convolution made for what `_write` writes."""
+def _of_parts(stream: FoldedStream, dtype: torch.dtype, area: int) -> FoldedStream:
+    """The stream with its first convolution made for what `_write` writes; area: channels of it for one of an image."""
     if stream.image != "depth":
         stream = of_rgb(stream, 255 * PER_LEVEL)
     first, *others = stream.features
     weight = torch.from_numpy(first.weight)
     leading = weight.to(dtype).float()
-    parts = [leading, leading, weight - leading] if stream.image == "depth" else [leading, weight - leading]
+    parts = [leading, weight - leading]
+    if stream.image == "depth":
+        parts.insert(1, leading[:, :area])
     return replace(stream, features=(replace(first, weight=torch.cat(parts, dim=1).numpy()), *others))
 
 
 def _write(image: str, into: Tensor, color: Tensor, depth: Tensor) -> None:
-    """The image that a stream sees → the first channels of its input: colour twice, for both parts of the weights; the
-    two parts of depth, and once more the first.
+    """The image that a stream sees → the first channels of its input: each channel twice, for the two parts of the
+    weights; between them what rounding has left of the depth.
 
     Args:
         image: depth, or what colour there is.
-        into: (…, C), C ≥ 6 for colour, 3 for depth.
+        into: (…, C), C ≥ 6 for colour, 2 D + 1 for depth.
         color: (…, 3) uint8.
-        depth: (…) float32.
+        depth: (…, D) float32; the first channel is depth.
     """
     if image == "depth":
-        into[..., 0:3:2].copy_(depth[..., None])
-        torch.sub(depth, into[..., 0], out=into[..., 1])
+        channels = depth.shape[-1]
+        into[..., :channels].copy_(depth)
+        torch.sub(depth[..., 0], into[..., 0], out=into[..., channels])
+        into[..., channels + 1 : 2 * channels + 1].copy_(into[..., :channels])
     else:
         twice = into[..., :6].unflatten(-1, (2, 3))
         torch.mul(color[..., None, :].expand(twice.shape), PER_LEVEL, out=twice)

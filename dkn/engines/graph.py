@@ -13,9 +13,9 @@ from torch import Tensor
 
 from dkn.device import has_native_bf16
 from dkn.engines.base import BySize, Engine
+from dkn.engines.onnx_graph import kernels_graph
 from dkn.kernels.numba_average import average_kernels
 from dkn.networks import KernelNetwork
-from dkn.onnx_graph import kernels_graph
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -38,14 +38,14 @@ class GraphEngine(Engine):
     def images(self, color: Tensor, depth: Tensor) -> Arrays:
         """What goes into the graph."""
         padded = {
-            "color": self._whole_phases(color.numpy()),
-            "depth": _two_parts(self._whole_phases(depth[:, 0].numpy())),
+            "color": self._whole_phases(color.numpy(), rows=1),
+            "depth": self._whole_phases(_two_parts(depth.numpy()), rows=2),
         }
         return {name: padded[name] for name in self._inputs}
 
     @abstractmethod
     def kernels(self, images: Arrays) -> Arrays:
-        """Run the graph (`dkn.onnx_graph.kernels_graph`)."""
+        """Run the graph (`dkn.engines.onnx_graph.kernels_graph`)."""
 
     def average(self, depth: Tensor, kernels: Arrays) -> Tensor:
         """Eq. (3) or (7), as `__call__`."""
@@ -61,19 +61,21 @@ class GraphEngine(Engine):
         samples = zip(depth[:, 0].numpy(), weights, offsets, strict=True)
         return torch.from_numpy(np.stack([average(*sample) for sample in samples])[:, None])
 
-    def _whole_phases(self, image: np.ndarray) -> np.ndarray:
-        """The image (N, H, W, …) with its last row and column repeated until the phases divide its size."""
-        rows, columns = (-n % self.config.phases for n in image.shape[1:3])
-        if not (rows or columns):
-            return image
-        return np.pad(image, [(0, 0), (0, rows), (0, columns), (0, 0)][: image.ndim], mode="edge")
+    def _whole_phases(self, image: np.ndarray, rows: int) -> np.ndarray:
+        """The image with its last row and column repeated until the phases divide its size; `rows`: the axis of rows,
+        before that of columns."""
+        padding = [(0, -n % self.config.phases if rows <= i <= rows + 1 else 0) for i, n in enumerate(image.shape)]
+        return np.pad(image, padding, mode="edge") if any(after for _, after in padding) else image
 
 
 def _two_parts(depth: np.ndarray) -> np.ndarray:
-    """(N, H, W) float32 → (N, 2, H, W): the leading bits, exact in bfloat16, and what remains of each number."""
-    parts = np.empty((len(depth), 2, *depth.shape[1:]), np.float32)
-    np.bitwise_and(depth.view(np.uint32), np.uint32(0xFFFF0000), out=parts[:, 0].view(np.uint32))
-    np.subtract(depth, parts[:, 0], out=parts[:, 1])
+    """(N, C, H, W) float32 → (N, 1 + C, H, W): of the first channel the leading bits, exact in bfloat16, and what
+    remains of each number; then the other channels."""
+    count, channels, height, width = depth.shape
+    parts = np.empty((count, 1 + channels, height, width), np.float32)
+    np.bitwise_and(depth[:, 0].view(np.uint32), np.uint32(0xFFFF0000), out=parts[:, 0].view(np.uint32))
+    np.subtract(depth[:, 0], parts[:, 0], out=parts[:, 1])
+    parts[:, 2:] = depth[:, 1:]
     return parts
 
 
@@ -107,7 +109,7 @@ class OpenVINOEngine(GraphEngine):
     def _compile(self, shape: tuple[int, ...]) -> Any:
         batch, height, width = shape
         model = self._core.read_model(self._graph)
-        shapes = {"color": [batch, height, width, 3], "depth": [batch, 2, height, width]}
+        shapes = {"color": [batch, height, width, 3], "depth": [batch, 1 + self.config.depth_channels, height, width]}
         model.reshape({name: shapes[name] for name in self._inputs})
         return self._core.compile_model(model, "CPU", self._hints).create_infer_request()
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from dkn.engines.base import Engine, without_tf32
 from dkn.networks import DKN, KernelNetwork
 
+_MOST_UNFOLDED = 640 * 480 * 15**2  # numbers
+
 
 class ReferenceEngine(Engine):
     """Plain PyTorch, always available."""
@@ -39,7 +41,7 @@ class ReferenceEngine(Engine):
 
     def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
         """Eq. (3) or (7)."""
-        network = self._network
+        network, depth = self._network, depth[:, :1]
         if offsets is None:
             offsets = torch.zeros_like(weights).repeat(1, 2, 1, 1)
         offsets = offsets * self.config.offset_unit
@@ -49,9 +51,22 @@ class ReferenceEngine(Engine):
 
 def average_by_unfolding(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:
     """`dkn.sampling.weighted_average` as it is usually written; arguments, result and meaning are the same."""
-    n, c, h, w = image.shape
-    count = len(taps)
-    windows = F.unfold(image, window, padding=window // 2).view(n, c, window, window, h * w)
+    height, width = image.shape[2:]
+    padded = F.pad(image, [window // 2] * 4)
+    # All at once, as long as it takes no more memory than the paper's window and a VGA frame.
+    rows = max(1, _MOST_UNFOLDED // (image.shape[0] * image.shape[1] * width * window**2))
+    bands = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        around = padded[:, :, top : bottom + 2 * (window // 2)]
+        bands.append(_average_band(around, weights[:, :, top:bottom], offsets[:, :, top:bottom], taps, window))
+    return torch.cat(bands, dim=2)
+
+
+def _average_band(padded: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:
+    n, count, h, w = weights.shape
+    c = padded.shape[1]
+    windows = F.unfold(padded, window).view(n, c, window, window, h * w)
     windows = windows.permute(0, 4, 1, 2, 3).reshape(n * h * w, c, window, window)
     where = offsets.view(n, count, 2, h * w).permute(0, 3, 1, 2) + taps
     grid = (where / (window // 2)).reshape(n * h * w, 1, count, 2)

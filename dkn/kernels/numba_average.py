@@ -25,7 +25,7 @@ def average_kernels(
     *,
     residual: bool,
 ) -> np.ndarray:
-    """The network's output from the outputs of `dkn.onnx_graph.kernels_graph`.
+    """The network's output from the outputs of `dkn.engines.onnx_graph.kernels_graph`.
 
     Args:
         depth: (H, W) float32.

@@ -25,7 +25,7 @@ class Convolution:
     padding: tuple[int, int] = (0, 0)
     """Zeros before and after, the same for rows and columns."""
     input_range: float | None = None
-    """To be done in eight bits, for inputs from 0 to this (`dkn.quantisation`); None: in floating point."""
+    """To be done in eight bits, for inputs from 0 to this (`dkn.engines.quantisation`); None: in floating point."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dkn import paper
-from dkn.evaluation import Evaluation
+from dkn.evaluation import Evaluation, paper
 
 _REMARK = (
     "*In italics: quoted from the paper, not measured here.* ‡ The paper took these from earlier work, whose "

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dkn.folding import Convolution, FoldedStream
+from dkn.engines.folding import Convolution, FoldedStream
 from dkn.networks import DKNStream, KernelNetwork, Stream
 
 FIRST_LAYER = 3
@@ -29,6 +29,9 @@ def input_ranges(network: KernelNetwork) -> dict[str, list[float]]:
     Inputs are outputs of a ReLU (the first apart), so that a range begins at 0.
     """
     color, depth = _patches()
+    if network.config.depth_channels > 1:
+        every = torch.ones_like(depth)
+        depth = torch.cat((depth, every, every), dim=1)  # all measured; the largest scale
     images = {"rgb": color, "grey": color.mean(1, keepdim=True), "depth": depth}
     return {name: _largest_inputs(stream, images[name]) for name, stream in network.streams().items()}
 

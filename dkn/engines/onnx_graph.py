@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dkn.folding import Convolution, FoldedStream, fold, of_rgb
+from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
+from dkn.engines.quantisation import quantise
 from dkn.networks import STRIDE, KernelNetwork
-from dkn.quantisation import quantise
 
 OPSET = 17
 IR_VERSION = 8  # of the same age; newer ones are refused by runtimes that would read the graph well
@@ -88,8 +88,9 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
     Inputs, float32:
         color: (N, 3, H, W) RGB in 0..1; absent in a network that sees depth alone. With `for_engine`: (N, H, W, 3)
             uint8.
-        depth: (N, 1, H, W), upsampled, in units of the model's depth range. With `for_engine`: (N, 2, H, W), two
-            parts whose sum it is, so that a runtime that rounds inputs to bfloat16 still sees millimetres.
+        depth: (N, C, H, W), C = `depth_channels` of the config; the first is depth, upsampled, in units of the model's
+            depth range. With `for_engine`: (N, 1 + C, H, W), the first in two parts whose sum it is, so that a runtime
+            that rounds inputs to bfloat16 still sees millimetres.
     `int8`: with steps of eight bits before the wide convolutions.
     Outputs, float32, for p = 4 phases along each axis (FDKN, whose H and W have to be multiples of 4) or p = 1 (DKN):
         weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
@@ -97,7 +98,7 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
     """
     graph, config = Graph(), network.config
     size = ("height", "width")
-    inputs = [_describe("depth", ("batch", 2 if for_engine else 1, *size))]
+    inputs = [_describe("depth", ("batch", config.depth_channels + for_engine, *size))]
     if network.guidance_stream is not None and for_engine:
         inputs.append(_describe("color", ("batch", *size, 3), TensorProto.UINT8))
         color, white = graph.add("Transpose", graph.add("Cast", "color", to=TensorProto.FLOAT), perm=[0, 3, 1, 2]), 255
@@ -110,7 +111,11 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
     for stream in quantise(streams, network) if int8 else streams:
         stream = _x_before_y(stream, config.phases**2)
         if stream.image == "depth":
-            heads.append(_stream(graph, _of_two_parts(stream) if for_engine else stream, "depth", config.phases))
+            heads.append(
+                _stream(
+                    graph, _of_two_parts(stream, config.phases**2) if for_engine else stream, "depth", config.phases
+                )
+            )
         else:
             heads.append(_stream(graph, of_rgb(stream, white), color, config.phases))
     count = config.kernel_size**2 * config.phases**2
@@ -151,10 +156,10 @@ def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:
     return replace(stream, offsets=replace(stream.offsets, weight=weight, bias=bias))
 
 
-def _of_two_parts(stream: FoldedStream) -> FoldedStream:
-    """The stream with its first convolution made for two images whose sum it is meant for."""
+def _of_two_parts(stream: FoldedStream, area: int) -> FoldedStream:
+    """The stream with its first convolution made for two images whose sum is the first of those it is meant for."""
     first, *others = stream.features
-    twice = np.concatenate((first.weight, first.weight), axis=1)
+    twice = np.concatenate((first.weight[:, :area], first.weight), axis=1)
     return replace(stream, features=(replace(first, weight=twice), *others))
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dkn import paper
 from dkn.data.sample import Dataset
 from dkn.errors import DataError
-from dkn.evaluation import Evaluation, bicubic, evaluate, model_method
+from dkn.evaluation import Evaluation, bicubic, evaluate, model_method, paper
 from dkn.networks import NetworkConfig
 from dkn.report import write_json
 from dkn.training import MODEL, TrainConfig, Trainer

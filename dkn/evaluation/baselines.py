@@ -2,7 +2,7 @@
 
 Each starts from the bicubic interpolation and looks at colour, as the paper's baselines do: the guided filter (He et
 al.), joint bilateral upsampling (Kopf et al.), the fast bilateral solver (Barron and Poole) and the fast global
-smoother (Min et al.). Their parameters depend on the scale; `dkn.tuning` chose them on training images.
+smoother (Min et al.). Their parameters depend on the scale; `dkn.evaluation.tuning` chose them on training images.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dkn.bilateral_solver import solve
 from dkn.errors import ConfigError
+from dkn.evaluation.bilateral_solver import solve
 from dkn.upsampler import upsample_bicubic
 
 Array = np.ndarray

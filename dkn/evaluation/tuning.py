@@ -1,4 +1,4 @@
-"""Chooses the parameters of the baselines by a grid search on training images (`python -m dkn.tuning --data F`).
+"""Chooses the baselines' parameters by a grid search on training images (`python -m dkn.evaluation.tuning --data F`).
 
 What came out is written into `baselines.py` by hand and recorded in `docs/evaluation.md`.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dkn.baselines import BASELINES, Parameters
 from dkn.data.nyu import NYU
 from dkn.data.sample import Dataset
 from dkn.degradation import degrade
 from dkn.evaluation import bicubic, rmse
+from dkn.evaluation.baselines import BASELINES, Parameters
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
     "guided filter": {"radius": (0.125, 0.25, 0.5, 1), "eps": (0.65, 6.5, 65, 650)},

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn import table2, tables
-from dkn.baselines import BASELINES
-from dkn.comparison import comparison, stack
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.degradation import DEGRADATIONS, degrade
 from dkn.errors import ConfigError
-from dkn.evaluation import Method, bicubic, evaluate, model_method
-from dkn.flicker import flicker
-from dkn.kernel_figure import kernel_figure
+from dkn.evaluation import Method, bicubic, evaluate, model_method, table2, tables
+from dkn.evaluation.baselines import BASELINES
+from dkn.evaluation.comparison import comparison, stack
+from dkn.evaluation.flicker import flicker
+from dkn.evaluation.kernel_figure import kernel_figure
+from dkn.evaluation.tables import Column
 from dkn.models import find_model
 from dkn.report import write_image, write_json
-from dkn.tables import Column
 from dkn.upsampler import Taps, Upsampler
 
 
