@@ -76,7 +76,7 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
         depth: (N, 1, H, W); anything where not valid.
         valid: (N, 1, H, W) bool, with at least one valid pixel in each map.
     """
-    if max(depth.shape[2:]) == 1 or (_may_ask(valid) and bool(valid.all())):
+    if max(depth.shape[2:]) == 1 or (may_ask(valid) and bool(valid.all())):
         return depth
     height, width = depth.shape[2:]
     total = F.avg_pool2d(torch.where(valid, depth, 0), 2, ceil_mode=True)
@@ -141,7 +141,7 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
-    if not _may_ask(unknown) or bool(unknown.any()):
+    if not may_ask(unknown) or bool(unknown.any()):
         extremes = torch.where(unknown, _local_max(both, radius), extremes)
     high, low = extremes[:, :1], -extremes[:, 1:]
     margin = OVERSHOOT * (high - low)
@@ -151,7 +151,7 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     return result.clamp(low, high)
 
 
-def _may_ask(tensor: Tensor) -> bool:
+def may_ask(tensor: Tensor) -> bool:
     """Whether its values may decide what is done next: a GPU would wait for the answer, and a CUDA graph cannot."""
     return not tensor.is_cuda
 

@@ -287,11 +287,8 @@ class FDKNStream(Stream):
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
         image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        first, *others = self.features
-        features = self._first(first, F.pixel_unshuffle(image, STRIDE))  # type: ignore[arg-type]
-        for module in others:
-            features = module(features)
-        heads = self.heads(features)
+        features = self._first(self.layers()[0][0], F.pixel_unshuffle(image, STRIDE))
+        heads = self.heads(self.features[1:](features))
         weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
         return _crop(weights, height, width), _crop(offsets, height, width)
 

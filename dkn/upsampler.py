@@ -14,7 +14,15 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.depth import clamp_to_local_range, fill_holes, resize_bicubic, resize_mask, to_grid, with_knowledge
+from dkn.depth import (
+    clamp_to_local_range,
+    fill_holes,
+    may_ask,
+    resize_bicubic,
+    resize_mask,
+    to_grid,
+    with_knowledge,
+)
 from dkn.device import choose_device
 from dkn.engines import Runner, plan
 from dkn.engines.cuda_graph import Graphs, Upload
@@ -211,6 +219,8 @@ class Upsampler:
         for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
         low = depth()[None, None]
         valid = self._valid(low)
+        if may_ask(valid) and not bool(valid.any()):
+            return low.new_full(size, math.nan)  # a camera that is covered costs nothing
         scaled = _scaled(low, valid, size, info)
         result = run(color()[None], scaled.depth) * scaled.unit + scaled.start
         result = clamp_to_local_range(result, scaled.filled, valid, info.network.window // 2)

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dkn import depth as depth_maps
+from dkn import upsampler as upsampler_room
 from dkn.engines import cuda_graph
 from dkn.engines.cuda_graph import Captured, Graphs
 from dkn.engines.reference import ReferenceEngine
@@ -116,7 +117,8 @@ def graphs(monkeypatch) -> Graphs:
     torch_with_cuda = SimpleNamespace(cuda=cuda, **{name: getattr(torch, name) for name in names})
     monkeypatch.setattr(cuda_graph, "torch", torch_with_cuda)
     monkeypatch.setattr(cuda_graph, "_pinned", lambda tensor: tensor)
-    monkeypatch.setattr(depth_maps, "_may_ask", lambda tensor: False)
+    for room in (depth_maps, upsampler_room):
+        monkeypatch.setattr(room, "may_ask", lambda tensor: False)
     return Graphs(CPU)
 
 

@@ -165,6 +165,11 @@ def test_a_frame_without_depth_stays_without(nothing, fill):
     assert np.isnan(result).all()
 
 
+def test_a_frame_without_depth_costs_no_inference(upsample, monkeypatch):
+    monkeypatch.setattr(upsample.load(8).run, "engine", None)  # nothing that could be called
+    assert np.isnan(upsample(frame((24, 32), (3, 4))[0], np.zeros((3, 4), np.float32))).all()
+
+
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("model", ["fdkn", "told"])

@@ -68,16 +68,13 @@ def _patches() -> tuple[Tensor, Tensor]:
 
 
 def _quantise_stream(stream: FoldedStream, ranges: list[float]) -> FoldedStream:
-    def mark(convolution: Convolution | None, index: int) -> Convolution | None:
+    def mark(convolution: Convolution, index: int) -> Convolution:
         # A range of nothing (a dead layer) has no step size.
-        dull = convolution is None or index < FIRST_LAYER or not ranges[index] > 0
-        return convolution if dull else replace(convolution, input_range=ranges[index])  # type: ignore[type-var]
+        wide = index >= FIRST_LAYER and ranges[index] > 0
+        return replace(convolution, input_range=ranges[index]) if wide else convolution
 
     features = tuple(mark(convolution, i) for i, convolution in enumerate(stream.features))
-    last = len(features)
-    return replace(
-        stream,
-        features=features,  # type: ignore[arg-type]
-        weights=mark(stream.weights, last),
-        offsets=mark(stream.offsets, last),
+    weights, offsets = (
+        None if head is None else mark(head, len(features)) for head in (stream.weights, stream.offsets)
     )
+    return replace(stream, features=features, weights=weights, offsets=offsets)
