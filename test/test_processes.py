@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from train_process import CONFIG
 
 from dkn import checkpoint
 from dkn.data.nyu import NYU
@@ -17,7 +18,6 @@ from dkn.errors import ConfigError
 from dkn.networks import build
 from dkn.training import draw_batch
 from dkn.training.processes import join
-from test.train_process import CONFIG
 
 HERE = Path(__file__).parent
 

@@ -53,9 +53,10 @@ class Board:
             self._writer.add_image("colour, input, output, truth", self._pictures(), step)
         if self._test is not None and step % self._test_every == 0:
             trainer.save()
-            for result in assess(
-                trainer.out / "model.safetensors", self._test, trainer.config, str(trainer.device), TEST_IMAGES
-            ):
+            model = trainer.out / "model.safetensors"
+            # PyTorch itself: faster engines take longer to build than these few images do.
+            results = assess(model, self._test, trainer.config, str(trainer.device), "torch", TEST_IMAGES)
+            for result in results:
                 name = f"test RMSE, {result.unit}/{result.scale}x {result.degradation}"
                 self._writer.add_scalar(name, result.results[1].rmse, step)
 
