@@ -177,7 +177,6 @@ def _add_fields(parser: argparse.ArgumentParser, config: type, names: Sequence[s
         if hints[name] is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=about)
             continue
-        choices = get_args(hints[name])
-        kind = type(choices[0]) if choices else hints[name]
-        listed = f"{about or 'one'}: {', '.join(map(str, choices))}" if choices else about
-        parser.add_argument(option, type=kind, default=argparse.SUPPRESS, help=listed)
+        choices = get_args(hints[name])  # the config refuses others, in its own words
+        kind, metavar = (type(choices[0]), f"{{{','.join(map(str, choices))}}}") if choices else (hints[name], None)
+        parser.add_argument(option, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=about)
