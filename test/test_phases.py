@@ -90,7 +90,7 @@ def test_flips_keep_the_pixels_together(make_scene, liven):
 
 def test_training_uses_it(make_scene, tmp_path):
     color, depth = make_scene(48, 64)
-    config = TrainConfig(DKN, 8, steps=25, batch_size=2, crop=32, phases=1, warmup_steps=2, learning_rate=3e-3)
+    config = TrainConfig(DKN, 8, steps=25, batch_size=1, crop=32, phases=1, warmup_steps=2, learning_rate=3e-3)
     trainer = Trainer(One(color, depth), config, tmp_path)
     losses = [trainer.train_step() for _ in range(25)]
     assert np.mean(losses[-6:]) < 0.95 * np.mean(losses[:3])

@@ -78,7 +78,7 @@ class TrainConfig:
     mix_synthetic: float = 0.0
     """Share of the crops that are drawn from rendered rooms."""
     phases: Literal[1, 16] = 16
-    """DKN: at how many of the 4×4 phases of its stride each crop is judged. One costs a tenth of all."""
+    """DKN: at how many of the 4×4 phases of its stride each crop is judged (`dkn.training.phases`)."""
     bf16: bool = True
     """Convolutions in bfloat16; weights, sampling and loss stay float32."""
 

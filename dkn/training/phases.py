@@ -1,4 +1,4 @@
-"""DKN at one of its 16 phases: a tenth of the work for a sixteenth of the pixels, each exactly as in the whole.
+"""DKN at one of its 16 phases: a sixteenth of the pixels for a tenth of the work, each exactly as in the whole.
 
 The network's strides leave every fourth pixel along each axis; the other 15 phases would take a pass each, or one dense
 pass that costs ten times as much (paper, supplement 1.1). A step of training needs no image, only pixels to learn from:
