@@ -44,6 +44,7 @@ setup(
     extras_require={
         "opencv": ["opencv-contrib-python-headless>=4.5", "rosbags-image>=0.10"],
         "fast": ["numba>=0.59", "onnx>=1.14", "onnxruntime>=1.16", "openvino>=2024.4"],
+        "train": ["lightning-fabric>=2.2", "pillow>=9.1", "tensorboard>=2.14"],
     },
     entry_points={
         "console_scripts": [

@@ -248,8 +248,8 @@ def training_ratio(device: str = "auto", runs: int = 5) -> TrainingBenchmark:
     target = choose_device(device)
     trainers = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, bf16 in (("dkn train", True), ("plain", False)):
-            config = TrainConfig(NetworkConfig(), SCALE, steps=10 * (runs + WARM_UP), bf16=bf16)
+        for name, changes in (("dkn train", {}), ("plain", {"bf16": False, "optimiser": "adam"})):
+            config = TrainConfig(NetworkConfig(), SCALE, steps=10 * (runs + WARM_UP), **changes)  # type: ignore[arg-type]
             trainers[name] = Trainer(_Room(), config, Path(folder) / name.replace(" ", "-"), device=device)
         plain = trainers["plain"].network
         plain.average = partial(_average_by_unfolding, plain)  # type: ignore[method-assign]

@@ -28,15 +28,15 @@ class ModelInfo:
     """The metadata of a model file."""
 
     network: NetworkConfig
-    scale: int
-    """The upsampling factor it was trained for."""
+    scale: int | None
+    """The upsampling factor it was trained for; None: for many (the recipe in `training` names them)."""
     depth_range: float | None
     """Depth in metres that the network sees as 1; None: the span of each frame (the authors' checkpoints)."""
     training: dict[str, Any] = field(default_factory=dict)
     """What is known of its making: data, steps, test_rmse_cm …"""
 
     def __post_init__(self) -> None:
-        if not self.scale > 0 or (self.depth_range is not None and not self.depth_range > 0):
+        if any(value is not None and not value > 0 for value in (self.scale, self.depth_range)):
             raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
 
 

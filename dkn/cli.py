@@ -6,22 +6,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from dkn import bench_command, report
 from dkn.data.pairs import read_color, read_map
-from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
+from dkn.data.registry import HALVED, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
 from dkn.engines import ENGINES, PRECISIONS
-from dkn.errors import ConfigError, DataError, DknError
-from dkn.evaluation import ablation, bicubic, evaluate, model_method
+from dkn.errors import ConfigError, DknError
+from dkn.evaluation import ablation
 from dkn.evaluation import command as evaluate_command
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
-from dkn.training import LOSSES, TrainConfig, Trainer
+from dkn.training import TrainConfig
+from dkn.training import command as train_command
 from dkn.upsampler import Upsampler, upsample_bicubic
 
 
@@ -54,26 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     upsample.set_defaults(run=_upsample)
 
     train = commands.add_parser("train", help="train a network")
-    _add_data_options(train, [name for name in DATASETS if name not in TEST_ONLY])
-    train.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
-    train.add_argument("--scale", type=int, default=8)
-    train.add_argument("--out", type=Path, required=True, help="folder of the run")
-    train.add_argument("--steps", type=int, default=0, help="length of the schedule")
-    train.add_argument("--minutes", type=float, default=0.0, help="with --steps: stop after; alone: the length")
-    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    train.add_argument("--init", type=Path, help="model file whose weights to begin with")
-    train.add_argument("--device", default="auto")
-    train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
-    _add_fields(train, TrainConfig, ("batch_size", "crop", "learning_rate", "seed"))
-    train.add_argument("--loss", choices=get_args(LOSSES), default="rmse", help="l1: the paper's; rmse: of each crop")
-    train.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
-    _add_fields(
-        train,
-        NetworkConfig,
-        ("kernel_size", "window", "guidance", "weights_from", "offsets_from", "n1", "n2"),
-    )
-    train.add_argument("--no-residual", action="store_true", help="eq. (7) in place of eq. (3)")
-    train.set_defaults(run=_train)
+    train_command.add_options(train)
+    train.set_defaults(run=train_command.run)
 
     evaluation = commands.add_parser("evaluate", help="RMSE of models and baselines on a data set")
     evaluate_command.add_options(evaluation)
@@ -160,50 +143,6 @@ def _upsample(options: argparse.Namespace) -> None:
         report.write_image(options.figure, report.figure(panels))
 
 
-def _train(options: argparse.Namespace) -> None:
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    network = NetworkConfig(
-        architecture=options.model,
-        residual=not options.no_residual,
-        **{
-            name: getattr(options, name)
-            for name in ("kernel_size", "window", "guidance", "weights_from", "offsets_from", "n1", "n2")
-        },
-    )
-    config = TrainConfig(
-        network,
-        options.scale,
-        steps=options.steps,
-        minutes=options.minutes,
-        batch_size=options.batch_size,
-        crop=options.crop,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
-        loss=options.loss,
-        bf16=not options.fp32,
-    )
-    trainer = Trainer(
-        _open_dataset(options, "train"),
-        config,
-        options.out,
-        device=options.device,
-        resume=options.resume,
-        init=options.init,
-    )
-    path = trainer.run()
-    if trainer.finished and options.dataset in HALVED:
-        try:
-            test = _open_dataset(options, "test")
-        except DataError as error:
-            print(f"not evaluated: {error}")
-        else:
-            result = evaluate(test, {"bicubic": bicubic, path.stem: model_method(path)}, options.scale)
-            print(result.table())
-            trainer.save(test_images=result.count, test_rmse_cm=round(result.results[1].rmse, 4))
-    print(path)
-
-
 def _ablate(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -212,7 +151,9 @@ def _ablate(options: argparse.Namespace) -> None:
         network,
         options.scale,
         steps=options.steps,
-        loss="l1",  # as the paper's table has it
+        optimiser="adam",  # with this loss, as the paper's table has it
+        loss="l1",
+        phases=1 if options.model == "dkn" else 16,
         bf16=not options.fp32,
         **{name: getattr(options, name) for name in ("batch_size", "crop", "learning_rate", "seed")},
     )

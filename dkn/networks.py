@@ -200,6 +200,17 @@ class DKN(KernelNetwork):
     def __init__(self, config: NetworkConfig | None = None):
         super().__init__(config or NetworkConfig("dkn"))
 
+    def unpadded_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `kernels` gives, at one of 16 pixels, of images that bring their surroundings: 25 rows and columns
+        before the first of these pixels, 24 behind the last (zeros where a picture ends).
+
+        Returns:
+            (N, k², h, w) and (N, 2k², h, w) or None, for images (N, C, 4(h-1) + 50, 4(w-1) + 50).
+        """
+        heads = [cast(DKNStream, stream).unpadded(image) for stream, image in self._inputs(guidance, depth)]
+        weights, offsets = self._combine(heads)
+        return self._normalise(weights), offsets
+
     def kernels_by_shift_and_stitch(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
         """What `kernels` gives, by 16 passes over shifted inputs (supplement 1.1).
 
@@ -328,9 +339,13 @@ class DKNStream(Stream):
 
     def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
         """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
-        x = F.pad(image, self.IMAGE_PADDING * 2)[:, :, shift_y:, shift_x:]
-        for conv, norm in self.layers():
-            x = conv(x)
+        return self.unpadded(F.pad(image, self.IMAGE_PADDING * 2)[:, :, shift_y:, shift_x:])
+
+    def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Every fourth pixel, from the one that has 25 rows and columns before it to the last that has 24 behind it."""
+        x = image
+        for i, (conv, norm) in enumerate(self.layers()):
+            x = conv(x) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
         return self.heads(x)
 

@@ -120,6 +120,46 @@ def test_options_reach_the_network(tiny_nyu, tmp_path):
     )
 
 
+def test_recipes_and_what_is_otherwise(tiny_nyu, tmp_path):
+    run = ["train", f"--data={tiny_nyu}", "--minutes=0.00001", "--n1=8", "--n2=8", "--scale=4"]
+
+    def trained(name: str, *options: str) -> dict:
+        assert main([*run, f"--out={tmp_path / name}", *options]) == 0
+        return checkpoint.load(tmp_path / name / "model.safetensors")[1].training["recipe"]
+
+    paper = trained("paper", "--recipe=paper")
+    assert (paper["steps"], paper["crop"], paper["optimiser"], paper["bf16"]) == (40_000, 0, "adam", False)
+    assert trained("flips", "--recipe=paper", "--flips", "--steps=7") == paper | {"flips": True, "steps": 7}
+    best = trained("best", "--crop=16", "--no-bf16")
+    assert (best["optimiser"], best["schedule"], best["loss"]) == ("muon", "cosine", "rmse")
+    others = ["--optimiser=adam", "--schedule=steps", "--loss=l1", "--ema-decay=0", "--warmup-steps=3", "--no-flips"]
+    changed = trained("changed", "--crop=16", "--fp32", *others, "--color-jitter=0.2", "--batch-size=1")
+    names = ("optimiser", "schedule", "loss", "ema_decay", "warmup_steps", "flips", "color_jitter", "batch_size")
+    assert [changed.pop(name) for name in names] == ["adam", "steps", "l1", 0, 3, False, 0.2, 1]
+    assert changed == {key: value for key, value in best.items() if key not in names}
+
+
+def test_train_a_sensor_model(tiny_nyu, tmp_path, capfd):
+    """From a plain model; for every scale; evaluated on what sensors do."""
+    common = [f"--data={tiny_nyu}", "--n1=8", "--n2=8", "--crop=16", "--batch-size=1", "--fp32", "--steps=2"]
+    assert main(["train", *common, f"--out={tmp_path / 'plain'}", "--scale=8"]) == 0
+    capfd.readouterr()
+    start = tmp_path / "plain" / "model.safetensors"
+    run = ["train", *common, f"--out={tmp_path / 'sensor'}", "--degradation=sensor", f"--init={start}"]
+    assert main(run) == 0
+    _, info = checkpoint.load(tmp_path / "sensor" / "model.safetensors")
+    assert info.network == NetworkConfig(n1=8, n2=8, depth_channels=3, window=63)
+    assert info.scale is None
+    assert info.training["recipe"]["scale"] == [1, 2, 4, 8, 16]
+    assert set(info.training["test_rmse_cm"]) == {"8x bicubic", "8x nearest", "8x noise", "8x holes"}
+    assert info.training["begun_from"] == "nyu, 8x, 2 steps"
+    model = f"--model={tmp_path / 'sensor' / 'model.safetensors'}"
+    command = ["evaluate", f"--data={tiny_nyu}", "--scale", "1", "4", "--degradation=holes", "--limit=1", model]
+    assert main(command) == 0
+    assert main([*run, "--resume", "--scale", "2", "4"]) == 2
+    assert "another scale" in capfd.readouterr().err
+
+
 def test_evaluate_prints_other_degradations(tiny_nyu, capfd):
     assert main(["evaluate", f"--data={tiny_nyu}", "--scale=8", "--limit=1", "--degradation=nearest"]) == 0
     assert "nearest" in capfd.readouterr().out
@@ -164,6 +204,9 @@ def test_output_that_cannot_be_written(pair, model, capfd):
         ("--batch-size=0", "batch_size"),
         ("--scale=0", "scale"),
         ("--init=none.safetensors", "none.safetensors"),
+        ("--scale=most", "scale"),
+        ("--phases=1", "phases"),
+        ("--mix-synthetic=2", "mix_synthetic"),
         ("--steps=0", "steps"),
         ("--data=none.mat", "none.mat"),
     ],

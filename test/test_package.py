@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 
 # Where the name to install differs from the name to import. rosdep has no key for safetensors, nor for
-# what the fast engines need: they are left out where it is missing.
+# what the fast engines and training on several GPUs need: they are left out where it is missing.
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
     "jinja2": "python3-jinja2",
+    "lightning_fabric": None,
     "matplotlib": "python3-matplotlib",
     "numba": None,
     "numpy": "python3-numpy",
@@ -40,7 +41,12 @@ ROSDEP_KEYS = {
     "triton": None,
     "yaml": "python3-yaml",
 }
-PYPI_NAMES = {"cv2": "opencv-contrib-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+PYPI_NAMES = {
+    "cv2": "opencv-contrib-python-headless",
+    "lightning_fabric": "lightning-fabric",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+}
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
 ROS_ONLY = {"cv_bridge", "launch", "launch_ros", "message_filters"}
 # Not asked for by name: parts of another requirement.

@@ -17,6 +17,8 @@ from dkn.data.sample import Sample
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig, Trainer, draw_batch
+from dkn.training.config import ANY_SCALE, recipe
+from dkn.training.crops import KINDS, SAME_AT_FULL_SIZE, SCALE_WEIGHTS, draw_input
 
 SMALL = NetworkConfig(n1=8, n2=8)
 TINY = TrainConfig(SMALL, 4, steps=6, batch_size=2, crop=16, warmup_steps=2, bf16=False)
@@ -89,6 +91,97 @@ def test_batches_depend_on_step_and_seed_alone(dataset):
     assert not torch.equal(drawn(3), drawn(3, seed=1))
 
 
+def test_batches_are_shared_without_a_remainder(dataset):
+    """What several processes draw is together what one draws."""
+    config = dataclasses.replace(TINY, batch_size=4)
+    whole = draw_batch(dataset, config, 5)
+    shares = [draw_batch(dataset, config, 5, share=slice(rank, None, 2)) for rank in (0, 1)]
+    for all_, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(all_[0::2], first)
+        assert torch.equal(all_[1::2], second)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 16])
+@pytest.mark.parametrize("kind", ["area", "nearest", "sensor"])
+def test_a_crop_of_the_mixture(scale, kind, monkeypatch):
+    """It is told what was measured, and the scale, as it will be in use."""
+    depth = np.random.default_rng(0).uniform(1, 4, (64, 96)).astype(np.float32)
+    depth[:16, :16] = np.nan
+    config = TrainConfig(TOLD, (1, 2, 4, 16), "sensor", steps=1, crop=32, batch_size=3)
+    monkeypatch.setattr("dkn.training.crops.draw_input", lambda config, rng: (scale, kind))
+    if scale == 1 and kind != "sensor":
+        return
+    batch = draw_batch(One(depth), config, 0)
+    assert batch.depth.shape == (3, 3, 32, 32)
+    assert batch.depth.isfinite().all()
+    for guidance, (up, measured, log_scale), target, known in zip(
+        batch.guidance, batch.depth, batch.target, batch.known, strict=True
+    ):
+        y, x = (255 * guidance[:2]).round().long().numpy()
+        assert np.array_equal(known[0].numpy(), np.isfinite(depth[y, x]))
+        assert torch.equal(target[0] > 0, known[0])
+        assert np.allclose(log_scale, math.log2(scale) / 4)
+        assert 0 <= measured.min() <= measured.max() <= 1
+        if kind != "sensor":
+            inside = (y < 12) & (x < 12) & (scale < 16)
+            assert (measured.numpy()[inside] == 0).all()
+            assert (measured.numpy()[(y >= 16 + scale) | (x >= 16 + scale)] == 1).all()
+        assert up.min() > 0.05
+
+
+def test_the_mixture_draws_by_its_tables():
+    config = TrainConfig(TOLD, ANY_SCALE, "sensor", steps=1, crop=16)
+    rng = np.random.default_rng(0)
+    drawn = [draw_input(config, rng) for _ in range(8000)]
+    assert not [kind for scale, kind in drawn if scale == 1 and kind in SAME_AT_FULL_SIZE]
+    for scale, weight in SCALE_WEIGHTS.items():
+        assert np.mean([s == scale for s, _ in drawn]) == pytest.approx(weight, abs=0.02)
+    above = [kind for scale, kind in drawn if scale > 1]
+    for kind, weight in KINDS.items():
+        assert np.mean([k == kind for k in above]) == pytest.approx(weight, abs=0.02)
+    plain = TrainConfig(SMALL, 8, "nearest", steps=1, crop=16)
+    assert {draw_input(plain, rng) for _ in range(50)} == {(8, "nearest")}
+
+
+def test_a_crop_without_any_depth_is_not_judged():
+    depth = np.full((16, 16), np.nan, np.float32)
+    for kind in ("bicubic", "sensor"):
+        batch = draw_batch(One(depth), dataclasses.replace(TINY, degradation=kind, network=TOLD), 0)
+        assert batch.depth.isfinite().all()
+        assert not batch.known.any()
+
+
+def test_whole_pictures_end_with_the_low_resolution():
+    """As evaluation cuts them."""
+    depth = np.random.default_rng(0).uniform(1, 9, (50, 67)).astype(np.float32)
+    batch = draw_batch(One(depth), recipe("paper", SMALL, 8), 0)
+    low = Image.fromarray(depth[:48, :64]).resize((8, 6), Image.Resampling.BICUBIC)
+    whole = np.asarray(low.resize((64, 48), Image.Resampling.BICUBIC)) / 10
+    np.testing.assert_allclose(batch.depth[0, 0], whole, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(batch.target[0, 0], depth[:48, :64] / 10, rtol=1e-6)
+
+
+def test_crops_of_rooms():
+    """The share asked for comes from the other set."""
+    config = dataclasses.replace(TINY, mix_synthetic=0.25, batch_size=400, crop=4)
+    near, far = (One(np.full((8, 8), value, np.float32)) for value in (1, 2))
+    batch = draw_batch(near, config, 0, far)
+    assert (batch.target > 0.15).float().mean() == pytest.approx(0.25, abs=0.08)
+    assert (draw_batch(near, dataclasses.replace(config, mix_synthetic=0.0), 0, far).target < 0.15).all()
+
+
+def test_recipes():
+    paper, best = (recipe(name, NetworkConfig("dkn"), 8, steps=7, seed=3) for name in ("paper", "best"))
+    assert (paper.steps, paper.seed, paper.crop, paper.batch_size) == (7, 3, 0, 1)
+    assert (paper.optimiser, paper.loss, paper.schedule, paper.learning_rate) == ("adam", "l1", "steps", 1e-3)
+    assert not (paper.flips or paper.bf16 or paper.ema_decay or paper.warmup_steps or paper.color_jitter)
+    assert (paper.phases, best.phases) == (16, 1)
+    assert recipe("paper", SMALL, 8).steps == 40_000
+    assert recipe("best", SMALL, 8, minutes=1) == TrainConfig(SMALL, 8, minutes=1)
+    with pytest.raises(ConfigError, match="recipe"):
+        recipe("worst", SMALL, 8, steps=1)
+
+
 # --- Steps --------------------------------------------------------------------------------------------------------
 
 
@@ -96,23 +189,38 @@ def states(trainer: Trainer) -> dict[str, torch.Tensor]:
     """Everything that the next step depends on, and the average."""
     parts = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
     parts |= {f"ema.{k}": v for k, v in trainer.ema.state_dict().items()}
+    assert len(trainer.optimiser.state_dict()["state"]) == len(list(trainer.network.parameters()))
     for i, moments in trainer.optimiser.state_dict()["state"].items():
         parts |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
     return {k: v.clone() for k, v in parts.items()}
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_resumed_run_ends_bit_for_bit_the_same(dataset, tmp_path, bf16):
-    config = dataclasses.replace(TINY, bf16=bf16)
-    straight = Trainer(dataset, config, tmp_path / "straight")
+TOLD = NetworkConfig(n1=8, n2=8, depth_channels=3, window=21)
+EVERYTHING = {"network": TOLD, "scale": (1, 2, 4), "degradation": "sensor", "color_jitter": 0.3, "mix_synthetic": 0.5}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "adam"},
+        {"optimiser": "muon", "bf16": True},
+        {"schedule": "steps", "ema_decay": 0.0, "loss": "l1"},
+        EVERYTHING,
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_resumed_run_ends_bit_for_bit_the_same(dataset, tmp_path, make_scene, changes):
+    config = dataclasses.replace(TINY, **changes)
+    rooms = One(make_scene(24, 24)[1])
+    straight = Trainer(dataset, config, tmp_path / "straight", rooms=rooms)
     straight.run()
 
-    first = Trainer(dataset, config, tmp_path / "resumed")
+    first = Trainer(dataset, config, tmp_path / "resumed", rooms=rooms)
     for _ in range(3):
         first.train_step()
     first.save()
     torch.manual_seed(99)
-    second = Trainer(dataset, config, tmp_path / "resumed", resume=True)
+    second = Trainer(dataset, config, tmp_path / "resumed", resume=True, rooms=rooms)
     assert second.step == 3
     assert not second.finished
     second.run()
@@ -191,6 +299,24 @@ def test_schedule(dataset, tmp_path):
         assert trainer.optimiser.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_fifth_after_each_quarter(dataset, tmp_path):
+    """The paper's: 1e-3 divided by 5 every 10k of 40k steps."""
+    config = recipe("paper", SMALL, 4, crop=16)
+    trainer = Trainer(dataset, config, tmp_path)
+    for step, expected in ((0, 1e-3), (9_999, 1e-3), (10_000, 2e-4), (20_000, 4e-5), (30_000, 8e-6), (39_999, 8e-6)):
+        trainer.step = step
+        trainer.train_step()
+        assert trainer.learning_rate == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_an_average_the_model_is_the_network(dataset, tmp_path):
+    trainer = Trainer(dataset, dataclasses.replace(TINY, ema_decay=0.0), tmp_path)
+    trainer.run()
+    network, _ = checkpoint.load(tmp_path / "model.safetensors")
+    ours = trainer.network.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in network.state_dict().items())
+
+
 def test_minutes_end_a_sitting(dataset, tmp_path):
     config = dataclasses.replace(TINY, steps=10**6, minutes=0.01)
     trainer = Trainer(dataset, config, tmp_path)
@@ -227,7 +353,16 @@ def test_resume_without_a_run_begins_one(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"scale": 8}, {"learning_rate": 1e-4}, {"network": NetworkConfig(n1=8, n2=9)}, {"steps": 7}]
+    "change",
+    [
+        {"seed": 1},
+        {"scale": 8},
+        {"scale": (2, 4)},
+        {"learning_rate": 1e-4},
+        {"network": NetworkConfig(n1=8, n2=9)},
+        {"steps": 7},
+        {"degradation": "noise"},
+    ],
 )
 def test_another_configuration_is_not_resumed(dataset, tmp_path, change):
     Trainer(dataset, TINY, tmp_path).save()
@@ -260,12 +395,64 @@ def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
         Trainer(dataset, TINY, tmp_path / "run2", init=other)
 
 
+@pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
+def test_begin_with_a_network_that_was_told_less(dataset, tmp_path, make_model, architecture):
+    """What is told beside depth has no weight at first, and a wider window lets taps go where they were cut off."""
+    plain = NetworkConfig(architecture, n1=8, n2=8)
+    init = make_model(tmp_path / "m.safetensors", config=plain)
+    told = dataclasses.replace(plain, depth_channels=3, window=63)
+    trainer = Trainer(dataset, dataclasses.replace(TINY, network=told), tmp_path / "run", init=init)
+    source = checkpoint.load(init)[0]
+    depth, guidance = torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        before = source.kernels(guidance, depth[:, :1])
+        after = trainer.network.eval().kernels(guidance, depth)
+    for a, b in zip(before, after, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    # Not the other way round, and nothing else may differ.
+    trainer.save()
+    with pytest.raises(ConfigError, match="another network"):
+        Trainer(
+            dataset, dataclasses.replace(TINY, network=plain), tmp_path / "r", init=trainer.out / "model.safetensors"
+        )
+    deeper = dataclasses.replace(told, kernel_size=5)
+    with pytest.raises(ConfigError, match="another network"):
+        Trainer(dataset, dataclasses.replace(TINY, network=deeper), tmp_path / "r", init=init)
+
+
+def test_a_model_for_many_scales_says_so(dataset, tmp_path):
+    config = dataclasses.replace(TINY, network=TOLD, scale=(2, 4), degradation="sensor")
+    Trainer(dataset, config, tmp_path).save()
+    _, info = checkpoint.load(tmp_path / "model.safetensors")
+    assert info.scale is None
+    assert info.training["recipe"]["scale"] == [2, 4]
+
+
 @pytest.mark.parametrize(
     "change",
-    [{"steps": 0}, {"crop": 15}, {"scale": 0}, {"scale": 3}, {"crop": 0}, {"crop": -16}, {"batch_size": 0}],
+    [{"steps": 0}, {"crop": 15}, {"scale": 0}, {"scale": 3}, {"crop": -16}, {"batch_size": 0}],
 )
 def test_contradictory_configurations(change):
     with pytest.raises(ConfigError):
+        dataclasses.replace(TINY, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": (2, 3)},
+        {"scale": ()},
+        {"degradation": "blur"},
+        {"optimiser": "sgd"},
+        {"schedule": "flat"},
+        {"color_jitter": 1.5},
+        {"mix_synthetic": -0.1},
+        {"ema_decay": 2.0},
+        {"phases": 1},
+    ],
+)
+def test_choices_that_there_are_not(change):
+    with pytest.raises(ConfigError, match=next(iter(change))):
         dataclasses.replace(TINY, **change)
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from dkn.data.pairs import Pair, PairFiles, pairs_by_folder, pairs_by_suffix, read_map
+from dkn.data.sample import InMetres
 from dkn.errors import ConfigError, DataError
 
 COLOR_FOLDERS = ("color", "colour", "rgb", "image", "images")
 LAYOUT = "color/NAME.png with depth/NAME.png, or NAME_color.png with NAME_depth.png"
 
 
-class Folder(PairFiles):
+class Folder(InMetres, PairFiles):
     """All pairs of a folder.
 
     Args:
@@ -39,9 +40,6 @@ class Folder(PairFiles):
     """
 
     name = "folder"
-    unit = "cm"
-    unit_scale = 100.0
-    border = 6
 
     def __init__(self, path: Path, unit: float | None = None, depth_folder: str | None = None):
         if unit is not None and not unit > 0:

@@ -20,14 +20,14 @@ import h5py
 import numpy as np
 
 from dkn.data.cache import is_cached, open_cache, write_cache
-from dkn.data.sample import Sample
+from dkn.data.sample import InMetres, Sample
 from dkn.errors import DataError
 
 SOURCE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
 TRAINING_IMAGES = 1000  # the split of the paper: the first 1000 to train, the rest to test
 
 
-class NYU:
+class NYU(InMetres):
     """One half of the set.
 
     Args:
@@ -40,9 +40,6 @@ class NYU:
     """
 
     name = "nyu"
-    unit = "cm"
-    unit_scale = 100.0
-    border = 6
 
     def __init__(self, path: Path, split: Literal["train", "test", "all"] = "all", cache: Path | None = None):
         path = Path(path)

@@ -16,13 +16,13 @@ from typing import Literal
 import numpy as np
 
 from dkn.data.nyu import SOURCE, TRAINING_IMAGES
-from dkn.data.sample import Sample
+from dkn.data.sample import InMetres, Sample
 from dkn.errors import DataError
 
 LAYOUT = "train_images_split.npy, train_depth_split.npy, test_images_v2.npy, test_depth.npy"
 
 
-class NYUSplit:
+class NYUSplit(InMetres):
     """One half of the set.
 
     Args:
@@ -34,9 +34,6 @@ class NYUSplit:
     """
 
     name = "nyu"
-    unit = "cm"
-    unit_scale = 100.0
-    border = 6
 
     def __init__(self, path: Path, split: Literal["train", "test"]):
         path = Path(path)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from dkn.data.pairs import read_color, read_map
-from dkn.data.sample import Sample
+from dkn.data.sample import InMetres, Sample
 from dkn.depth import to_metres
 from dkn.errors import DataError
 
@@ -26,7 +26,7 @@ EDGE_STEP = 0.05  # relative step in depth between neighbours that makes an edge
 EDGE_MARGIN = 3  # pixels around an edge that are not judged: the truth lies 1 to 3 pixels off there
 
 
-class Recording:
+class Recording(InMetres):
     """The frames of a recording, with a truth that is known only where it can be relied on.
 
     A pixel's truth counts if the sensor measured something there and no depth edge lies within `EDGE_MARGIN` pixels
@@ -37,9 +37,6 @@ class Recording:
     """
 
     name = "recording"
-    unit = "cm"
-    unit_scale = 100.0
-    border = 6
     sequential = True
 
     def __init__(self, path: Path):

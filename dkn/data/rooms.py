@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from dkn.data.cache import is_cached, open_cache, write_cache
-from dkn.data.sample import Sample
+from dkn.data.sample import InMetres, Sample
 from dkn.data.synthetic import KINECT_SIZE, render_sequence
 from dkn.errors import DataError
 
@@ -23,7 +23,7 @@ VIEWS = 8
 RATE_HZ = 0.4  # of the camera's sway: views far enough apart to differ
 
 
-class Rooms:
+class Rooms(InMetres):
     """One half of the set.
 
     Args:
@@ -35,9 +35,6 @@ class Rooms:
     """
 
     name = "synthetic"
-    unit = "cm"
-    unit_scale = 100.0
-    border = 6
 
     def __init__(self, path: Path, split: Literal["train", "test"]):
         folder = Path(path) / split

@@ -59,6 +59,14 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+class InMetres:
+    """What the sets have in common whose errors are reported in centimetres."""
+
+    unit = "cm"
+    unit_scale = 100.0
+    border = 6
+
+
 class InLevels:
     """What the sets have in common that the paper reports "scaled to the range [0, 255]" (Table 2)."""
 

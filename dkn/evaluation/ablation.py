@@ -85,7 +85,7 @@ def run(
         ConfigError: a folder holds a run of another configuration.
     """
     table = variants(config.network, kernel_sizes)
-    start = evaluate(test, {"bicubic": bicubic}, config.scale, limit=limit)
+    start = evaluate(test, {"bicubic": bicubic}, config.scales[0], limit=limit)
     for i, variant in enumerate(table):
         print(f"{i + 1} of {len(table)}: {variant.name}", flush=True)
         rmse = _trained(variant, train, test, config, out / variant.name, limit, device)
@@ -104,7 +104,7 @@ def _trained(
     if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
         return float(known["rmse"])
     trainer.run()
-    result = evaluate(test, {variant.name: model_method(out / MODEL, device)}, config.scale, limit=limit)
+    result = evaluate(test, {variant.name: model_method(out / MODEL, device)}, config.scales[0], limit=limit)
     write_json(out / RESULT, facts | {"rmse": result.results[0].rmse})
     return result.results[0].rmse
 

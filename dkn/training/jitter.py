@@ -1,0 +1,27 @@
+"""Random changes of a picture's colours: another lamp, another camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+GREY = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601
+
+
+def jitter(color: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast and saturation times a random factor between 1 - strength and 1 + strength each, then a
+    gamma between e^-strength and e^strength.
+
+    Args:
+        color: (H, W, 3) RGB, 0 to 255.
+        strength: 0 to 1; 0 changes nothing.
+
+    Returns:
+        The same, float32, not rounded.
+    """
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
+    gamma = np.float32(np.exp(rng.uniform(-strength, strength)))
+    bright = color.astype(np.float32) * (brightness / 255)
+    mean = bright.mean()
+    contrasted = mean + contrast * (bright - mean)
+    grey = (contrasted @ GREY)[..., None]
+    return np.asarray(255 * (grey + saturation * (contrasted - grey)).clip(0, 1) ** gamma)

@@ -1,0 +1,266 @@
+"""The steps of training, and everything that the next one depends on.
+
+Every step is a function of (seed, step number) and of the state on disk alone, so that a run that was cut off and
+resumed gives the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dkn import checkpoint
+from dkn.checkpoint import ModelInfo
+from dkn.data.sample import Dataset
+from dkn.device import channels_last
+from dkn.errors import CheckpointError, ConfigError
+from dkn.networks import DKN, STRIDE, KernelNetwork, build
+from dkn.training import phases
+from dkn.training.board import Board
+from dkn.training.config import LOSSES, TrainConfig
+from dkn.training.crops import Batch, draw_batch
+from dkn.training.muon import Muon
+from dkn.training.processes import Processes, join
+
+STATE = "state.pt"
+MODEL = "model.safetensors"
+
+
+def loss_of(output: Tensor, target: Tensor, known: Tensor, kind: LOSSES) -> Tensor:
+    """The loss over the known pixels of each crop, in the mean over crops: a scalar in the unit of `output`; all
+    (N, 1, H, W)."""
+    error = torch.where(known, output - target, 0)
+    count = known.sum((1, 2, 3)).clamp(min=1)
+    if kind == "l1":
+        return (error.abs().sum((1, 2, 3)) / count).mean()
+    return (error.square().sum((1, 2, 3)) / count + 1e-8).sqrt().mean()  # the root has no slope at zero
+
+
+class Trainer:
+    """One training run in a folder of its own.
+
+    Args:
+        dataset: what to train on.
+        config: how.
+        out: folder for the state (`state.pt`) and the model (`model.safetensors`).
+        resume: go on from the state in `out`, if there is one.
+        init: model file whose weights to begin with. Its window may be another, and it may have been shown depth alone:
+            what is told beside depth then has no weight at first.
+        rooms: rendered rooms, if the configuration mixes them in.
+        processes: those that train together; default: all that torchrun started (`dkn.training.processes.join`).
+
+    Raises:
+        ConfigError: `out` holds a run and `resume` is not set, or it was made with another configuration; a batch that
+            the processes cannot share evenly; rooms that are wanted and missing.
+        CheckpointError: a damaged state.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        out: Path,
+        *,
+        device: str = "auto",
+        resume: bool = False,
+        init: Path | None = None,
+        rooms: Dataset | None = None,
+        processes: Processes | None = None,
+    ):
+        self.processes = processes or join(device)
+        self.dataset, self.config, self.out, self.device = dataset, config, Path(out), self.processes.device
+        self._rooms = rooms
+        if config.batch_size % self.processes.count:
+            raise ConfigError(f"batch_size={config.batch_size} cannot be shared by {self.processes.count} processes")
+        if config.mix_synthetic and rooms is None:
+            raise ConfigError(f"mix_synthetic={config.mix_synthetic}, but there are no rendered rooms")
+        torch.manual_seed(config.seed)
+        self.network = channels_last(build(config.network), self.device)
+        self._begun_from = ""
+        if init is not None:
+            self._initialise(init)
+        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        optimiser = {"adam": torch.optim.Adam, "muon": Muon}[config.optimiser]
+        self.optimiser = optimiser(self.network.parameters(), lr=config.learning_rate)
+        self.step, self.seconds = 0, 0.0
+        state = self.processes.from_first(lambda: self._read_state(resume))
+        if state is not None:
+            self._restore(state)
+        if self.processes.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule, however many sittings it took, is at its end."""
+        return self.step >= self.config.steps if self.config.steps else self.seconds >= 60 * self.config.minutes
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def run(self, save_every_s: float = 120.0, board: Board | None = None) -> Path:
+        """Train to the end of the schedule or of the minutes, whichever comes first. Returns the model file."""
+        started = saved = time.monotonic()
+        before = self.seconds
+        minutes = self.config.minutes or math.inf
+        bar = tqdm(
+            total=self.config.steps or None,
+            initial=self.step,
+            unit="step",
+            desc="training",
+            mininterval=5,
+            disable=not self.processes.first,
+        )
+        with bar:
+            loss_mean = math.nan
+            while not (self.finished or self.seconds - before >= 60 * minutes):
+                loss = self.train_step()
+                loss_mean = loss if math.isnan(loss_mean) else 0.99 * loss_mean + 0.01 * loss
+                now = time.monotonic()
+                # The same for all processes: it decides when they stop.
+                self.seconds = before + self.processes.mean(now - started)
+                bar.update()
+                if self.step % 20 == 0:
+                    # In cm: the mean error (l1), or the root of the mean square (rmse).
+                    bar.set_postfix(self._status(loss_mean))
+                if board is not None:
+                    board.after(loss_mean)
+                if now - saved > save_every_s:
+                    self.save()
+                    saved = now
+        self.save()
+        return self.out / MODEL
+
+    def batch(self, step: int) -> Batch:
+        """This process's share of the batch of a step, on the device."""
+        share = slice(self.processes.rank, None, self.processes.count)
+        batch = draw_batch(self.dataset, self.config, step, self._rooms, share)
+        return Batch(*(part.to(self.device) for part in batch))
+
+    def output(self, network: KernelNetwork, batch: Batch) -> Tensor:
+        """What `network` makes of a batch, (N, 1, H, W) as its target."""
+        apart = self.config.phases < STRIDE**2
+        guidance = batch.guidance.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            if apart:
+                kernels = phases.kernels(cast(DKN, network), guidance, batch.depth)
+            else:
+                kernels = network.kernels(guidance, batch.depth)
+        if apart:
+            return phases.average(cast(DKN, network), batch.depth, *kernels)
+        return network.average(batch.depth, *kernels)
+
+    def train_step(self) -> float:
+        """One step; returns the loss in units of the depth range."""
+        batch = self.batch(self.step)
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * self._schedule()
+        loss = loss_of(self.output(self.network, batch), batch.target, batch.known, self.config.loss)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = loss.detach()
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        statistics = [b for b in self.network.buffers() if b.is_floating_point()]
+        self.processes.average([*gradients, *statistics, loss])
+        self.optimiser.step()
+        self.step += 1
+        self._update_ema()
+        return loss.item()
+
+    def save(self, **training: object) -> None:
+        """Write the state to resume from, and the averaged weights as a model (the first process alone does)."""
+        if not self.processes.first:
+            return
+        state = {
+            "config": json.dumps(dataclasses.asdict(self.config)),
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "begun_from": self._begun_from,
+        }
+        temporary = self.out / (STATE + ".partial")
+        torch.save(state, temporary)
+        temporary.replace(self.out / STATE)
+        recipe = dataclasses.asdict(self.config)
+        recipe.pop("network")
+        facts = {"data": self.dataset.name, "images": len(self.dataset)}
+        facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **training}
+        info = ModelInfo(self.config.network, self.config.model_scale, self.config.depth_range, facts)
+        checkpoint.save(self.out / MODEL, self.ema, info)
+
+    def _schedule(self) -> float:
+        """Factor on the learning rate: a linear warm-up, then a cosine to zero, or a fifth after each quarter."""
+        done = self.step / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+        warmup = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
+        if self.config.schedule == "steps":
+            return warmup * 0.2 ** min(int(4 * done), 3)
+        return warmup * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def _status(self, loss: float) -> dict[str, str]:
+        status = {"error": f"{loss * self.config.depth_range * 100:.2f} cm"}
+        if not self.config.steps:
+            left = self.config.minutes - self.seconds / 60
+            status["left"] = f"{max(left, 0):.1f} min"
+        return status
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        # Early on a short memory: the average must not drag the random start along.
+        decay = min(self.config.ema_decay, self.step / (self.step + 10))
+        pairs = zip(self.ema.state_dict().values(), self.network.state_dict().values(), strict=True)
+        for average, value in pairs:
+            if average.is_floating_point():
+                average.lerp_(value, 1 - decay)
+            else:
+                average.copy_(value)
+
+    def _initialise(self, init: Path) -> None:
+        source, info = checkpoint.load(init)
+        ours, theirs = self.config.network, source.config
+        alike = dataclasses.replace(theirs, window=ours.window, depth_channels=ours.depth_channels)
+        if alike != ours or theirs.depth_channels > ours.depth_channels:
+            raise ConfigError(f"{init}: another network than the one to be trained ({theirs})")
+        weights = source.state_dict()
+        for name, own in self.network.state_dict().items():
+            if (missing := own.shape[1] - weights[name].shape[1] if own.ndim > 1 else 0) > 0:
+                zeros = own.new_zeros(len(own), missing, *own.shape[2:])
+                weights[name] = torch.cat((weights[name].to(self.device), zeros), dim=1)
+        self.network.load_state_dict(weights)
+        scale = f"{info.scale}x" if info.scale else "many scales"
+        self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps"
+
+    def _read_state(self, resume: bool) -> dict[str, Any] | None:
+        path = self.out / STATE
+        if not path.exists():
+            return None
+        if not resume:
+            raise ConfigError(f"{self.out} already holds a run: resume it, or choose another folder")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many types for a damaged file
+            raise CheckpointError(f"{path}: damaged ({type(error).__name__})") from None
+        if not isinstance(state, dict) or "config" not in state:
+            raise CheckpointError(f"{path}: not the state of a training run")
+        if different := self.config.different(json.loads(state["config"])):
+            raise ConfigError(f"{path}: was made with another {', '.join(different)}")
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._begun_from = state["begun_from"]
