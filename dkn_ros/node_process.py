@@ -15,7 +15,7 @@ import yaml
 from dkn.errors import ConfigError
 
 PROGRAM = ("-m", "dkn_ros")  # arguments for Python that start the node
-END_TIMEOUT = 15.0  # seconds that it may take to end
+END_TIMEOUT = 60.0  # seconds that it may take to end; on a busy machine PyTorch alone takes several
 
 
 @contextlib.contextmanager
