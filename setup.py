@@ -34,7 +34,7 @@ setup(
         "jinja2>=3.0",
         "numpy>=1.21",
         "pyyaml>=5.4",
-        "rosbags>=0.10",
+        "rosbags>=0.11.9",
         "safetensors>=0.4",
         "torch>=2.1",
         "tqdm>=4.57",

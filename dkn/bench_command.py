@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
+from dkn.arguments import size
 from dkn.benchmark import Point, benchmark, profile, sweep, training_ratio
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
@@ -15,7 +16,7 @@ from dkn.report import write_json
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="fdkn", help="model file, short name or family; fdkn and dkn always exist")
-    parser.add_argument("--size", type=_size, default=(640, 480), metavar="WxH", help="of the colour image")
+    parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="of the colour image")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="may be repeated; default: all there are")
     parser.add_argument("--precision", default="auto", choices=["auto", *PRECISIONS])
@@ -96,15 +97,5 @@ def draw(points: list[Point], path: Path) -> None:
 
 
 def _pixels(point: Point) -> int:
-    width, height = _size(point.size)
+    width, height = size(point.size)
     return width * height
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 640x480") from None
-    if min(width, height) < 32:
-        raise argparse.ArgumentTypeError(f"{text}: at least 32x32 is needed")
-    return width, height

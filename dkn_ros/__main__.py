@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from dkn.threads import sleep_between_work
+from dkn_ros.share import NODE_PROFILE, fast_dds_environment
 
 if TYPE_CHECKING:
     from dkn_ros.node import UpsampleNode
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None, make_node: Callable[[], UpsampleNod
     """
     stop = _Stop()  # before the imports below, which take a second
     sleep_between_work()
+    os.environ.update(fast_dds_environment(NODE_PROFILE))  # read when the first participant is made
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

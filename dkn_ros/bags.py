@@ -25,6 +25,7 @@ from dkn.data.synthetic import KINECT_SIZE, render_sequence
 from dkn.degradation import kinect_noise
 from dkn.depth import to_millimetres
 from dkn.errors import DataError
+from dkn_ros import unpacking
 
 COLOR_TOPIC = "/camera/color/image_raw"
 COLOR_INFO_TOPIC = "/camera/color/camera_info"
@@ -38,6 +39,7 @@ IMAGES = (IMAGE, COMPRESSED_IMAGE)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 _VERSION: Literal[8] = 8  # of the bag format; 9 cannot be read by Humble
+unpacking.bound()
 _STORE = get_typestore(Stores.ROS2_HUMBLE)  # these messages are the same in all later distributions
 
 

@@ -1,4 +1,4 @@
-"""`python -m dkn_ros.benchmark`: what all that is not the network costs, with and without the Fast DDS profile.
+"""`dkn-replay --benchmark`: what transport and node cost without a network, with and without the Fast DDS profiles.
 
 A camera sends colour and depth to a node that gives back the depth as it came, in another process, and listens for it.
 """
@@ -13,35 +13,58 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
-from dkn.errors import DknError
-from dkn_ros.share import OLD_PROFILE_VARIABLE, PROFILE_VARIABLE, fast_dds_environment
+from dkn.arguments import size
+from dkn_ros.node_process import PROGRAM
+from dkn_ros.share import (
+    NO_PROFILE,
+    NODE_PROFILE,
+    OLD_PROFILE_VARIABLE,
+    PROFILE_VARIABLE,
+    TRANSPORTS_VARIABLE,
+    fast_dds_environment,
+)
+from dkn_ros.terminal import exit_status
 
 IDLE = 5.0  # seconds without a listener
+TRANSPORTS = {
+    "profile": "camera and node with config/fastdds.xml",
+    "node's own": "the node as it is, the camera with Fast DDS's defaults",
+    "defaults": "both with Fast DDS's defaults",
+}
 
 
 @dataclass(frozen=True)
 class Case:
     """One run."""
 
-    profile: bool
+    transport: str
     reliable: bool
     rate_hz: float
     seconds: float
     size: tuple[int, int]
+    color_format: str = ""
+    """jpeg or png, for compressed input; raw if empty."""
 
 
 @dataclass(frozen=True)
 class Result:
     """Latencies in milliseconds; shares of one core and of the pairs sent."""
 
-    profile: bool
+    transport: str
     reliable: bool
     rate_hz: float
     sent: int
+    arrived: float
+    """Pairs that the node had."""
+    answered: float
+    """Pairs that the node published the depth of; less than `arrived` where a newer one superseded them."""
     delivered: float
+    """Depths that came back to where the camera is."""
     published: dict[str, float]
     """From the stamp to when the node published the depth, by the node's own count."""
     round_trip: dict[str, float]
@@ -54,33 +77,33 @@ class Result:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m dkn_ros.benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="dkn-replay --benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=100.0, help="pairs per second; 30 is measured as well [100]")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run [10]")
-    parser.add_argument("--size", default="640x480", help="of colour and depth [640x480]")
+    parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="of colour and depth [640x480]")
+    parser.add_argument(
+        "--compressed", choices=("jpeg", "png"), default="", help="colour so compressed, depth as compressedDepth (PNG)"
+    )
     parser.add_argument("--start", action="store_true", help="measure instead how long the node takes to start")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    given = parser.parse_args(arguments)
-    try:
-        width, height = (int(n) for n in given.size.split("x"))
-    except ValueError:
-        parser.error(f"--size {given.size}: expected WIDTHxHEIGHT")
+    return exit_status("dkn-replay --benchmark", partial(_run, parser.parse_args(arguments)))
+
+
+def _run(given: argparse.Namespace) -> None:
+    if given.start:
+        width, height = given.size
+        print(f"start of the node to its first depth, 8x to {width}x{height}: {start_up(given.size):.1f} s")
+        return
+    for name, meaning in TRANSPORTS.items():
+        print(f"{name}: {meaning}")
+    print(f"\n{_HEADER}")
     results = []
-    try:
-        if given.start:
-            print(f"start of the node to its first depth, 8x to {given.size}: {start_up((width, height)):.1f} s")
-            return 0
-        print(_HEADER)
-        for rate in sorted({given.rate, 30.0}, reverse=True):
-            for profile, reliable in ((True, False), (True, True), (False, True), (False, False)):
-                results.append(run(Case(profile, reliable, rate, given.seconds, (width, height))))
-                print(_row(results[-1]), flush=True)
-    except DknError as error:
-        print(f"dkn_ros.benchmark: {error}", file=sys.stderr)
-        return 2
+    rates = sorted({given.rate, 30.0}, reverse=True)
+    for rate, transport, reliable in product(rates, TRANSPORTS, (True, False)):
+        results.append(run(Case(transport, reliable, rate, given.seconds, given.size, given.compressed)))
+        print(_row(results[-1]), flush=True)
     if given.json:
         given.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
-    return 0
 
 
 def run(case: Case) -> Result:
@@ -93,78 +116,97 @@ def run(case: Case) -> Result:
         return pool.submit(_measure, case).result()
 
 
-def start_up(size: tuple[int, int]) -> float:
+def start_up(color_size: tuple[int, int]) -> float:
     """Seconds from the start of the node's process, with its network, to the first depth that comes back.
 
     Raises:
         ConfigError: the node does not start, or nothing comes back.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_start_up, size).result()
+        return pool.submit(_start_up, color_size).result()
 
 
-def _start_up(size: tuple[int, int]) -> float:
+def _start_up(color_size: tuple[int, int]) -> float:
     os.environ.update(fast_dds_environment())
     from dkn_ros.rig import Rig
 
-    low = (size[0] // 8, size[1] // 8)
+    depth_size = (color_size[0] // 8, color_size[1] // 8)
     begin = time.monotonic()
-    with Rig(("-m", "dkn_ros"), {}, size, low, rate_hz=30.0) as rig:
+    with Rig(PROGRAM, {}, color_size, depth_size, rate_hz=30.0) as rig:
         rig.start()
         return time.monotonic() - begin
 
 
-def _measure(case: Case) -> Result:
-    for name in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE):
+def _node_environment(transport: str) -> dict[str, str]:
+    """Set the variables of this process, which is the camera's; returns those of the node's."""
+    for name in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, TRANSPORTS_VARIABLE):
         os.environ.pop(name, None)
-    if case.profile:
+    if transport == "profile":
         os.environ.update(fast_dds_environment())
+    more = {"profile": {}, "node's own": fast_dds_environment(NODE_PROFILE), "defaults": NO_PROFILE}[transport]
+    return {**os.environ, **more}
+
+
+def _measure(case: Case) -> Result:
+    environment = _node_environment(case.transport)
     from dkn_ros.diagnostics import percentiles
     from dkn_ros.rig import Rig, Usage
 
-    program, size = ("-m", "dkn_ros.pass_through"), case.size
-    with Rig(program, {"diagnostics_period": 0.5}, size, size, case.rate_hz, case.reliable) as rig:
+    program, parameters = ("-m", "dkn_ros.pass_through"), {"diagnostics_period": 0.5}
+    with Rig(
+        program, parameters, case.size, case.size, case.rate_hz, case.reliable, case.color_format, environment
+    ) as rig:
         rig.start()
         time.sleep(2.0)  # until all have found each other
         node, camera = Usage(rig.node.pid), Usage(os.getpid())
-        cpu_s = node.cpu_s, camera.cpu_s
-        sent, received, begin = rig.sent, len(rig.round_trips_ms), time.monotonic()
+
+        def counts() -> dict[str, float]:
+            said = rig.values()  # counted at the same moment as the rest, but for the time that a message takes
+            own = {"time": time.monotonic(), "sent": rig.sent, "back": len(rig.round_trips_ms)}
+            return (
+                own | {"node": node.cpu_s, "camera": camera.cpu_s} | {n: int(said[n]) for n in ("matched", "published")}
+            )
+
+        before = counts()
         time.sleep(case.seconds)
-        seconds, sent = time.monotonic() - begin, rig.sent - sent
-        round_trips = rig.round_trips_ms[received:]
-        shares = [(usage.cpu_s - before) / seconds for usage, before in zip((node, camera), cpu_s, strict=True)]
-        values = rig.values()
-        before = node.cpu_s
+        values, after = rig.values(), counts()
+        done = {name: after[name] - before[name] for name in after}
+        trips = percentiles(rig.round_trips_ms[int(before["back"]) : int(after["back"])])
+        cpu_s = node.cpu_s
         rig.look_away(IDLE)
-        idle = (node.cpu_s - before) / IDLE
+        idle = (node.cpu_s - cpu_s) / IDLE
     ranks = ("p50", "p99")
     published = {rank: float(values.get(f"latency from stamp {rank} [ms]", "nan")) for rank in ranks}
-    trips = percentiles(round_trips)
+    sent = int(done["sent"])
+    shares = {name: done[name] / max(sent, 1) for name in ("matched", "published", "back")}
     return Result(
-        profile=case.profile,
+        transport=case.transport,
         reliable=case.reliable,
         rate_hz=case.rate_hz,
         sent=sent,
-        delivered=len(round_trips) / max(sent, 1),
+        arrived=shares["matched"],
+        answered=shares["published"],
+        delivered=shares["back"],
         published=published,
         round_trip={rank: trips.get(rank, float("nan")) for rank in ranks},
-        node_cpu=shares[0],
-        camera_cpu=shares[1],
+        node_cpu=done["node"] / done["time"],
+        camera_cpu=done["camera"] / done["time"],
         idle_cpu=idle,
     )
 
 
 _HEADER = f"""\
-{"":38} {"":>10} {"published ms":>14} {"round trip ms":>14} {"CPU of a core":>21}
-{"transport":38} {"delivered":>10} {"p50":>6} {"p99":>7} {"p50":>6} {"p99":>7} {"node":>6} {"idle":>6} {"camera":>7}"""
+{"":34} {"pairs":>27} {"published ms":>14} {"round trip ms":>14} {"CPU of a core":>21}
+{"":34} {"arrived":>8} {"answered":>8} {"delivered":>9} {"p50":>6} {"p99":>7} {"p50":>6} {"p99":>7} \
+{"node":>6} {"idle":>6} {"camera":>7}"""
 
 
 def _row(r: Result) -> str:
-    transport = "profile" if r.profile else "defaults"
-    name = f"{r.rate_hz:g} Hz, {transport}, {'reliable' if r.reliable else 'best effort'}"
+    name = f"{r.rate_hz:g} Hz, {r.transport}, {'reliable' if r.reliable else 'best effort'}"
     return (
-        f"{name:38} {r.delivered:10.1%} {r.published['p50']:6.1f} {r.published['p99']:7.1f} "
-        f"{r.round_trip['p50']:6.1f} {r.round_trip['p99']:7.1f} {r.node_cpu:6.0%} {r.idle_cpu:6.1%} {r.camera_cpu:7.0%}"
+        f"{name:34} {r.arrived:8.1%} {r.answered:8.1%} {r.delivered:9.1%} "
+        f"{r.published['p50']:6.1f} {r.published['p99']:7.1f} {r.round_trip['p50']:6.1f} {r.round_trip['p99']:7.1f} "
+        f"{r.node_cpu:6.0%} {r.idle_cpu:6.1%} {r.camera_cpu:7.0%}"
     )
 
 

@@ -9,17 +9,17 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dkn import report
-from dkn.errors import DknError
 from dkn_ros import bags, replay, topics
 from dkn_ros.accuracy import BICUBIC, OUTPUT, Example
 from dkn_ros.playback import Playback
-from dkn_ros.terminal import say
+from dkn_ros.terminal import exit_status, say
 
 FRAMES = 90
 OUT = Path("out")
@@ -35,25 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for demo.png and demo.json")
     options = parser.parse_args(arguments)
+    return exit_status("demo", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    try:
-        bag = options.bag or _recording(options.out / "recording")
-        choice = topics.choose(bag, options.color, options.depth)
-        outcome = replay.run(
-            Playback(
-                bag,
-                choice.color,
-                choice.depth,
-                truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
-                scale=options.scale,
-                parameters={"mode": options.mode},
-            )
+    bag = options.bag or _recording(options.out / "recording")
+    choice = topics.choose(bag, options.color, options.depth)
+    outcome = replay.run(
+        Playback(
+            bag,
+            choice.color,
+            choice.depth,
+            truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
+            scale=options.scale,
+            parameters={"mode": options.mode},
         )
-    except DknError as error:
-        say(f"demo: {error}", sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    )
     say(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
     say(outcome.table())
     report.write_json(options.out / "demo.json", outcome.to_json())

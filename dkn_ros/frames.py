@@ -15,6 +15,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from tqdm import tqdm
 
 from dkn.data.pairs import COLOR_TYPES, DEPTH_TYPES, read_color, read_map
 from dkn.depth import to_metres
-from dkn.errors import ConfigError, DataError, DknError
+from dkn.errors import ConfigError, DataError
 from dkn_ros import bags
 from dkn_ros.bags import BagWriter
-from dkn_ros.terminal import say
+from dkn_ros.terminal import exit_status, say
 
 COLOR_FOLDERS = ("rgb", "color", "colour", "images")
 DEPTH_FOLDERS = ("depth", "depth_raw")  # which of several is the depth topic
@@ -144,18 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=30.0, help="frames a second, where frames.csv does not say")
     parser.add_argument("--limit", type=int, help="so many frames only")
     options = parser.parse_args(arguments)
-    try:
-        if not options.rate > 0 or (options.limit or 1) < 1:
-            raise ConfigError("rate must be positive, limit at least 1")
-        topics = write_bag(options.folder, options.out, options.storage, options.rate, options.limit)
-    except DknError as error:
-        say(f"dkn-bag: {error}", sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_status("dkn-bag", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if not options.rate > 0 or (options.limit or 1) < 1:
+        raise ConfigError("rate must be positive, limit at least 1")
+    topics = write_bag(options.folder, options.out, options.storage, options.rate, options.limit)
     for folder, topic in topics.items():
         say(f"  {folder:<16} {topic}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from dkn_ros.inputs import Input
 from dkn_ros.logs import follow_library
 from dkn_ros.outputs import Depth, Outputs
 from dkn_ros.parameters import Parameters, declare
+from dkn_ros.share import transport_advice
 from dkn_ros.sync import Pair, PairSynchronizer
 from dkn_ros.sync_message_filters import MessageFiltersSynchronizer
 from dkn_ros.worker import Worker
@@ -383,8 +384,7 @@ class UpsampleNode(Node):
             return None
         text = (
             f"{100 * (1 - arrived / sent):.0f} % of the images on {self._inputs[name].topic} are lost on the "
-            "transport: start the camera's process, too, with FASTDDS_DEFAULT_PROFILES_FILE set to dkn_ros's "
-            "config/fastdds.xml"
+            f"transport: {transport_advice()}"
         )
         if not self._transport_warned:
             self._transport_warned = True

@@ -6,21 +6,25 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dkn.errors import ConfigError
-from dkn_ros.share import fast_dds_environment
 
-END_TIMEOUT = 15.0  # seconds that it may take to end
+PROGRAM = ("-m", "dkn_ros")  # arguments for Python that start the node
+END_TIMEOUT = 60.0  # seconds that it may take to end; on a busy machine PyTorch alone takes several
 
 
 @contextlib.contextmanager
 def node_process(
-    folder: Path, namespace: str, parameters: Mapping[str, Any], environment: Mapping[str, str]
+    folder: Path,
+    namespace: str,
+    parameters: Mapping[str, Any],
+    environment: Mapping[str, str],
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs while the context lasts, then is ended with SIGINT; `folder` takes its file of parameters.
 
@@ -30,8 +34,8 @@ def node_process(
     # A file, not arguments: those are read as YAML, and a model called 8 would be a number.
     file = folder / "parameters.yaml"
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}))
-    command = [sys.executable, "-m", "dkn_ros", "--ros-args", "-r", f"__ns:={namespace}", "--params-file", str(file)]
-    process = subprocess.Popen(command, env={**environment, **fast_dds_environment()})
+    command = [sys.executable, *program, "--ros-args", "-r", f"__ns:={namespace}", "--params-file", str(file)]
+    process = subprocess.Popen(command, env=dict(environment))
     try:
         yield process
     finally:

@@ -14,19 +14,20 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dkn import report
 from dkn.degradation import DEGRADATIONS
-from dkn.errors import ConfigError, DknError
+from dkn.errors import ConfigError
 from dkn.machine import libraries, machine
-from dkn_ros import accuracy, replay_report, topics
+from dkn_ros import accuracy, benchmark, replay_report, topics
 from dkn_ros.outcome import Outcome
 from dkn_ros.parameters import Parameters
 from dkn_ros.playback import Playback
 from dkn_ros.player import play
-from dkn_ros.terminal import say
+from dkn_ros.terminal import exit_status, say
 
 
 def run(playback: Playback, compared: int = accuracy.COMPARED) -> Outcome:
@@ -44,42 +45,41 @@ def run(playback: Playback, compared: int = accuracy.COMPARED) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status, 2 for a mistake of the user's."""
-    options = _parser().parse_args(_without_ros_arguments(sys.argv[1:] if arguments is None else arguments))
-    try:
-        for path in filter(None, (options.json, options.report)):
-            _check_writable(path)
-        if options.compare < 2:
-            raise ConfigError("compare must be at least 2")
-        choice = topics.choose(options.bag, options.color, options.depth)
-        for note in choice.notes:
-            say(f"dkn-replay: chosen: {note}", sys.stderr)
-        playback = Playback(
-            options.bag,
-            choice.color,
-            choice.depth,
-            options.truth,
-            options.scale,
-            options.degradation,
-            options.rate,
-            options.loop,
-            options.start,
-            options.stop,
-            {"mode": options.mode, "device": options.device, **_parameters(options.param)},
-            options.record,
-        )
-        outcome = run(playback, options.compare)
-        say(outcome.table())
-        if options.json:
-            report.write_json(options.json, outcome.to_json())
-        if options.report:
-            replay_report.write(options.report, outcome)
-            say(f"  report: {options.report}")
-    except DknError as error:
-        say(f"dkn-replay: {error}", sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    given = _without_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+    if "--benchmark" in given:
+        return benchmark.main([argument for argument in given if argument != "--benchmark"])
+    return exit_status("dkn-replay", partial(_run, _parser().parse_args(given)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    for path in filter(None, (options.json, options.report)):
+        _check_writable(path)
+    if options.compare < 2:
+        raise ConfigError("compare must be at least 2")
+    choice = topics.choose(options.bag, options.color, options.depth)
+    for note in choice.notes:
+        say(f"dkn-replay: chosen: {note}", sys.stderr)
+    playback = Playback(
+        options.bag,
+        choice.color,
+        choice.depth,
+        options.truth,
+        options.scale,
+        options.degradation,
+        options.rate,
+        options.loop,
+        options.start,
+        options.stop,
+        {"mode": options.mode, "device": options.device, **_parameters(options.param)},
+        options.record,
+    )
+    outcome = run(playback, options.compare)
+    say(outcome.table())
+    if options.json:
+        report.write_json(options.json, outcome.to_json())
+    if options.report:
+        replay_report.write(options.report, outcome)
+        say(f"  report: {options.report}")
 
 
 def _without_ros_arguments(arguments: Sequence[str]) -> list[str]:
@@ -116,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="write the result here too")
     parser.add_argument("--report", type=Path, help="write a report (one HTML file) here")
     parser.add_argument("--record", type=Path, metavar="BAG", help="write the node's answers into a new bag")
+    parser.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="play no bag, but measure transport and node without a network; --benchmark --help lists its options",
+    )
     return parser
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import array
 import contextlib
 import os
-import signal
-import subprocess
-import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from dkn.depth import to_metres
 from dkn.errors import ConfigError
+from dkn_ros.images import compressed_depth, stamp_ns
+from dkn_ros.node_process import ended, node_process
 
 START_LIMIT = 90.0  # seconds until the first depth must have come
+QUEUE = 1  # messages that the camera keeps for those that ask again: no driver keeps fewer, and most of them no more
 FRAME = "camera_color_optical_frame"
 
 
@@ -37,6 +40,8 @@ class Rig:
         color_size, depth_size: (width, height) of the camera's images.
         rate_hz: pairs per second.
         reliable: whether the camera offers reliable delivery, or best effort.
+        color_format: jpeg or png, to send colour so compressed and depth as compressedDepth; by default both are raw.
+        environment: of the node's process; by default that of this one.
 
     Raises:
         ConfigError: the node ended, or no depth came within `START_LIMIT`.
@@ -50,6 +55,8 @@ class Rig:
         depth_size: tuple[int, int],
         rate_hz: float,
         reliable: bool = True,
+        color_format: str = "",
+        environment: Mapping[str, str] | None = None,
     ):
         self.sent = 0
         self.round_trips_ms: list[float] = []
@@ -59,16 +66,18 @@ class Rig:
         self._rate_hz = rate_hz
         self._ended = threading.Event()
         namespace = f"/rig_{os.getpid()}"
-        command = [sys.executable, *program, "--ros-args", "-r", f"__ns:={namespace}"]
-        for name, value in parameters.items():
-            command += ["-p", f"{name}:={value}"]
-        self.node = subprocess.Popen(command)
+        if color_format:
+            parameters = {**parameters, "color_transport": "compressed", "depth_transport": "compressedDepth"}
+        self._stack = contextlib.ExitStack()
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = os.environ if environment is None else environment
+        self.node = self._stack.enter_context(node_process(folder, namespace, parameters, environment, program))
         self._context = Context()
         rclpy.init(context=self._context)
         self._ros = rclpy.create_node("rig", namespace=namespace, context=self._context)
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        self._messages = _camera(color_size, depth_size)
-        qos = QoSProfile(depth=5, reliability=policy)
+        self._messages = _camera(color_size, depth_size, color_format)
+        qos = QoSProfile(depth=QUEUE, reliability=policy)
         self._publishers = {
             topic: self._ros.create_publisher(type(message), topic, qos) for topic, message in self._messages.items()
         }
@@ -85,18 +94,12 @@ class Rig:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self.node.poll() is None:
-            self.node.send_signal(signal.SIGINT)
         self._executor.shutdown()
         for thread in self._threads:
             thread.join(5)
         self._ros.destroy_node()
         self._context.try_shutdown()
-        try:
-            self.node.wait(15)
-        except subprocess.TimeoutExpired:
-            self.node.kill()
-            self.node.wait()
+        self._stack.close()
 
     def start(self) -> None:
         """Wait for the first depth."""
@@ -120,11 +123,15 @@ class Rig:
     def check(self) -> None:
         """Raise if the node has ended."""
         if self.node.poll() is not None:
-            raise ConfigError(f"the node ended with status {self.node.returncode}; its own message is above")
+            raise ended(self.node)
 
     def values(self) -> dict[str, str]:
-        """What the node said of itself last."""
-        return {pair.key: pair.value for pair in self.statuses[-1][1].values} if self.statuses else {}
+        """What the node says of itself next."""
+        known = len(self.statuses)
+        while len(self.statuses) == known:
+            self.check()
+            time.sleep(0.005)
+        return {pair.key: pair.value for pair in self.statuses[-1][1].values}
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
@@ -144,16 +151,16 @@ class Rig:
             self.sent += 1
 
     def _on_depth(self, message: Any) -> None:
-        stamp = message.header.stamp
-        self.round_trips_ms.append((time.time_ns() - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
+        self.round_trips_ms.append((time.time_ns() - stamp_ns(message)) / 1e6)
 
     def _on_diagnostics(self, message: Any) -> None:
         mine = f"{self._ros.get_namespace()}/upsample"
         self.statuses += [(time.monotonic(), status) for status in message.status if status.name.startswith(mine)]
 
 
-def _camera(color_size: tuple[int, int], depth_size: tuple[int, int]) -> dict[str, Any]:
-    """The messages of a camera by topic: a slanted wall with noise on it. Information first: it is small."""
+def _camera(color_size: tuple[int, int], depth_size: tuple[int, int], color_format: str) -> dict[str, Any]:
+    """The messages of a camera by topic: a wall of coloured patches, slanted, with a camera's noise on both, without
+    which they would compress too well. Information first: it is small."""
     random = np.random.default_rng(0)
     messages: dict[str, Any] = {}
     for stream, (width, height) in (("color", color_size), ("depth", depth_size)):
@@ -163,17 +170,39 @@ def _camera(color_size: tuple[int, int], depth_size: tuple[int, int]) -> dict[st
             width=width, height=height, k=k, p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
         )
         if stream == "color":
-            pixels = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
+            patches = random.integers(0, 240, (height // 16, width // 16, 3)).astype(np.uint8)
+            color = cv2.resize(patches, (width, height)) + random.integers(0, 16, (height, width, 3), np.uint8)
+            topic, message = _color_message(color, color_format)
         else:
             y, x = np.mgrid[:height, :width]
-            pixels = (1500 + 1000 * x / width + 500 * y / height).astype(np.uint16)
-        image = Image(height=height, width=width, encoding="rgb8" if stream == "color" else "16UC1")
-        image.step = pixels.strides[0]
-        image.data = array.array("B", pixels.tobytes())
-        messages[f"{stream}/image_raw"] = image
+            depth = (1500 + 1000 * x / width + 500 * y / height + random.normal(0, 2, x.shape)).astype(np.uint16)
+            topic, message = _depth_message(depth, bool(color_format))
+        messages[f"{stream}/{topic}"] = message
     for message in messages.values():
         message.header.frame_id = FRAME
     return messages
+
+
+def _color_message(color: np.ndarray, form: str) -> tuple[str, Any]:
+    if not form:
+        return "image_raw", _image(color, "rgb8")
+    _, data = cv2.imencode(f".{form}", color[..., ::-1])
+    message = CompressedImage(format=f"rgb8; {form} compressed bgr8", data=array.array("B", data.tobytes()))
+    return "image_raw/compressed", message
+
+
+def _depth_message(millimetres: np.ndarray, compressed: bool) -> tuple[str, Any]:
+    if not compressed:
+        return "image_raw", _image(millimetres, "16UC1")
+    form, data = compressed_depth(to_metres(millimetres), "16UC1")
+    return "image_raw/compressedDepth", CompressedImage(format=form, data=data)
+
+
+def _image(pixels: np.ndarray, encoding: str) -> Any:
+    height, width = pixels.shape[:2]
+    image = Image(height=height, width=width, encoding=encoding, step=pixels.strides[0])
+    image.data = array.array("B", pixels.tobytes())
+    return image
 
 
 class Usage:

@@ -1,22 +1,62 @@
-"""How Fast DDS is told of the profile that comes with the package."""
+"""How Fast DDS is told of the profiles that come with the package, and what to do where images are lost even so."""
 
 from __future__ import annotations
 
 import os
+import shlex
+from pathlib import Path
 
 from dkn.models import share_folder
 
 # Fast DDS 2 knows only the old name, Fast DDS 3 warns of it.
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 FASTDDS_2 = ("humble", "iron", "jazzy")
 
+SHARED_PROFILE = "fastdds.xml"  # for all processes that exchange images
+NODE_PROFILE = "fastdds_node.xml"  # for the node alone
+NO_PROFILE = {TRANSPORTS_VARIABLE: "DEFAULT"}
+"""Variables that make Fast DDS do as it does by itself, and the node, too."""
 
-def fast_dds_environment() -> dict[str, str]:
-    """Variables that make Fast DDS load our profile; none where another middleware runs or the user has chosen."""
+RECEIVE_BUFFER = 4 * 2**20  # bytes that NODE_PROFILE asks for
+_RECEIVE_LIMIT = Path("/proc/sys/net/core/rmem_max")
+
+
+def fast_dds_environment(profile: str = SHARED_PROFILE) -> dict[str, str]:
+    """Variables that make Fast DDS load a profile of ours; none if another middleware runs or the user has chosen."""
     if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
         return {}
-    if any(os.environ.get(n) for n in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")):
+    if any(os.environ.get(n) for n in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, TRANSPORTS_VARIABLE)):
         return {}
-    name = OLD_PROFILE_VARIABLE if os.environ.get("ROS_DISTRO") in FASTDDS_2 else PROFILE_VARIABLE
-    return {name: str(share_folder() / "config" / "fastdds.xml")}
+    return {_variable(): str(share_folder() / "config" / profile)}
+
+
+def transport_advice() -> str:
+    """What to do where images are lost between the camera's process and the node."""
+    profile = shlex.quote(str(share_folder() / "config" / SHARED_PROFILE))
+    advice = f"start the camera's process and the node with {_variable()}={profile}"
+    return f"{advice}, or sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER}" if _receive_limit() else advice
+
+
+def receive_buffer_problem() -> str | None:
+    """What is to be said where the system does not grant the buffer that NODE_PROFILE asks for."""
+    if not (limit := _receive_limit()):
+        return None
+    return (
+        f"This system gives a socket {limit // 1024} kB of buffer at most (net.core.rmem_max): images that a camera "
+        f"sends best-effort will be lost, and others come late. To mend it, {transport_advice()}"
+    )
+
+
+def _variable() -> str:
+    return OLD_PROFILE_VARIABLE if os.environ.get("ROS_DISTRO") in FASTDDS_2 else PROFILE_VARIABLE
+
+
+def _receive_limit() -> int | None:
+    """Bytes that a socket may buffer, where that is less than wanted."""
+    try:
+        limit = int(_RECEIVE_LIMIT.read_text())
+    except (OSError, ValueError):  # no Linux
+        return None
+    return limit if limit < RECEIVE_BUFFER else None

@@ -12,9 +12,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from dkn.errors import DknError
+from dkn.arguments import size
+from dkn_ros.node_process import PROGRAM
 from dkn_ros.share import fast_dds_environment
+from dkn_ros.terminal import exit_status
 
 WARM_UP = 0.2  # share of the time after which nothing may grow any more, at most `WARM_UP_S`
 WARM_UP_S = 300.0
@@ -51,33 +54,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="[30]")
     parser.add_argument("--rate", type=float, default=30.0, help="pairs per second [30]")
     parser.add_argument("--mode", default="fdkn_x8", help="model [fdkn_x8]")
-    parser.add_argument("--size", default="320x240", help="of colour; depth has an eighth of it [320x240]")
-    given = parser.parse_args(arguments)
-    try:
-        width, height = (int(n) for n in given.size.split("x"))
-    except ValueError:
-        parser.error(f"--size {given.size}: expected WIDTHxHEIGHT")
-    try:
-        samples = _watch(60 * given.minutes, given.mode, (width, height), given.rate)
-    except DknError as error:
-        print(f"dkn_ros.soak: {error}", file=sys.stderr)
-        return 2
-    checks = judge(samples)
+    parser.add_argument(
+        "--size", type=size, default=(320, 240), metavar="WxH", help="of colour; depth has an eighth of it [320x240]"
+    )
+    return exit_status("dkn_ros.soak", partial(_run, parser.parse_args(arguments)))
+
+
+def _run(given: argparse.Namespace) -> int:
+    checks = judge(_watch(60 * given.minutes, given.mode, given.size, given.rate))
     print()
     for check in checks:
         print(f"{'ok  ' if check.good else 'FAIL'}  {check.what:24} {check.found}")
     return 0 if all(check.good for check in checks) else 1
 
 
-def _watch(seconds: float, mode: str, size: tuple[int, int], rate_hz: float) -> list[Sample]:
+def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: float) -> list[Sample]:
     os.environ.update(fast_dds_environment())  # before Fast DDS reads it
     from dkn_ros.rig import Rig, Usage
 
     samples: list[Sample] = []
     period = max(1.0, seconds / 200)
     print(f"{'minutes':>8} {'Hz':>7} {'MiB':>8} {'files':>6} {'threads':>8} {'CPU':>6}")
-    depth_size = size[0] // 8, size[1] // 8
-    with Rig(("-m", "dkn_ros"), {"mode": mode, "diagnostics_period": 1.0}, size, depth_size, rate_hz) as rig:
+    depth_size = color_size[0] // 8, color_size[1] // 8
+    with Rig(PROGRAM, {"mode": mode, "diagnostics_period": 1.0}, color_size, depth_size, rate_hz) as rig:
         rig.start()
         node, begin = Usage(rig.node.pid), time.monotonic()
         shown = begin

@@ -47,6 +47,7 @@ class Statistics:
     - late: it arrived after a pair with the same or a newer stamp had been given out.
     - no_partner: no message within the slop came, or a nearer one took the partner.
     - queue_full: `queue_size` newer messages waited.
+    - future: its stamp lay further than a jump ahead of both streams, and the next of its stream did not.
     - stale: it carries a stamp from before a backward clock jump that the other stream has already made.
     - reset: it was queued when a reset came.
 
@@ -118,6 +119,7 @@ class _Stream(Generic[M]):
     newest_ns: int | None = None
     latest_ns: int | None = None  # of the last arrival; older than the newest where messages are reordered
     output_ns: int | None = None  # of the last pair
+    suspect: _Queued[M] | None = None  # far ahead of all others, and held back until another bears it out
     stale: bool = False  # the other stream made a backward jump that this one has yet to make
 
     @property
@@ -150,16 +152,19 @@ class PairSynchronizer(Generic[C, D]):
 
     A message may arrive somewhat out of order: it pairs if its partner still waits, and may be too late.
     A stamp more than `jump_ns` older than its stream's newest is a backward clock jump (a bag that starts
-    over, a restarted driver, the first true stamp after one far in the future) and resets the synchroniser.
+    over, a restarted driver, a single stamp of zero) and resets the synchroniser.
     Where both streams jump, one after the other, the first one resets; what the other still sends by the old
     clock is dropped as stale, so that it can neither pair with nor displace messages of the new clock.
+
+    A stamp more than `jump_ns` (and `slop_ns`) ahead of both streams is held back until either goes on from there,
+    as after a pause. So a single one that lies in the future costs no other message its partner.
 
     The caller drives time: `now_ns` is any monotonic clock. Call `poll` when `deadline_ns()` has come.
     Single-threaded by contract: all calls come from one executor thread. Nothing blocks, nothing calls back.
 
     Args:
         slop_ns: largest difference of the stamps in a pair, 0 or more nanoseconds.
-        queue_size: how many messages of each stream may wait, 1 or more.
+        queue_size: how many messages of each stream may wait, 1 or more, beside one that is held back.
         max_wait_ns: longest wait of a pair for a nearer partner, 0 or more nanoseconds of the caller's clock.
             It should exceed the difference of the two streams' transport delays.
         jump_ns: how far a stamp may lie behind its stream's newest without a reset, 0 or more nanoseconds.
@@ -220,6 +225,7 @@ class PairSynchronizer(Generic[C, D]):
         for stream in (self._color, self._depth):
             stream.newest_ns = stream.latest_ns = None
             stream.stale = False
+            self._drop_suspect(stream, reason="reset")
 
     def _empty(self, reason: str) -> None:
         self.statistics.resets[reason] += 1
@@ -245,6 +251,37 @@ class PairSynchronizer(Generic[C, D]):
 
     def _add(self, stream: _Stream[M], other: _Stream[Any], queued: _Queued[M]) -> None:
         self.statistics.received[stream.name] += 1
+        if stream.suspect is not None and queued.stamp_ns < stream.suspect.stamp_ns - self.jump_ns:
+            self._drop_suspect(stream, "future")
+        self._release_suspect(stream, other)
+        if self._is_suspect(stream, other, queued.stamp_ns):
+            stream.suspect = queued
+            return
+        if other.suspect is not None and self._is_near(other.suspect.stamp_ns, queued.stamp_ns):
+            self._release_suspect(other, stream)
+        self._enter(stream, other, queued)
+
+    def _is_suspect(self, stream: _Stream[Any], other: _Stream[Any], stamp_ns: int) -> bool:
+        """Whether a stamp lies far ahead of all that both streams have shown."""
+        known = [ns for ns in (stream.newest_ns, other.newest_ns) if ns is not None]
+        if other.suspect is not None and self._is_near(other.suspect.stamp_ns, stamp_ns):
+            return False
+        return bool(known) and stamp_ns > max(known) and not self._is_near(max(known), stamp_ns)
+
+    def _is_near(self, one_ns: int, other_ns: int) -> bool:
+        return abs(one_ns - other_ns) <= max(self.jump_ns, self.slop_ns)
+
+    def _release_suspect(self, stream: _Stream[Any], other: _Stream[Any]) -> None:
+        if stream.suspect is not None:
+            queued, stream.suspect = stream.suspect, None
+            self._enter(stream, other, queued)
+
+    def _drop_suspect(self, stream: _Stream[Any], reason: str) -> None:
+        if stream.suspect is not None:
+            self.statistics.dropped[stream.name][reason] += 1
+            stream.suspect = None
+
+    def _enter(self, stream: _Stream[M], other: _Stream[Any], queued: _Queued[M]) -> None:
         stamp_ns = queued.stamp_ns
         self._follow_clock(stream, other, stamp_ns)
         reason = None

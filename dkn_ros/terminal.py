@@ -1,12 +1,26 @@
-"""Printing what may come from a bag."""
+"""How the commands end, and how they print what may come from a bag."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TextIO
+
+from dkn.errors import DknError
 
 
 def say(text: str, file: TextIO | None = None) -> None:
     """Print; what a name in a bag might tell the terminal to do is printed as an escape sequence instead."""
     safe = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
     print(safe, file=file or sys.stdout)
+
+
+def exit_status(command: str, work: Callable[[], int | None]) -> int:
+    """Do the work of a command, and return what it returns, None for 0; 2 after a line on a mistake of the user's."""
+    try:
+        return work() or 0
+    except DknError as error:
+        say(f"{command}: {error}", sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

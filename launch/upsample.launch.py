@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -15,7 +14,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from dkn.models import share_folder
 from dkn_ros.cameras import CAMERAS, point_cloud_remappings, remappings
-from dkn_ros.share import fast_dds_environment
+from dkn_ros.share import NO_PROFILE, NODE_PROFILE, fast_dds_environment, receive_buffer_problem
 
 CONFIG = share_folder() / "config"
 POINT_CLOUD_PACKAGE = "depth_image_proc"
@@ -31,7 +30,12 @@ ARGUMENTS = [
     ("params_file", str(CONFIG / "upsample.yaml"), "parameters of the node", None),
     ("output", "screen", "where the node's output goes", ["screen", "log", "both"]),
     ("pointcloud", "false", "also start depth_image_proc's point cloud, coloured, on points", ["true", "false"]),
-    ("fastdds_profile", "true", "use the shared-memory profile of config/fastdds.xml", ["true", "false"]),
+    (
+        "fastdds_profile",
+        "true",
+        "let the node take config/fastdds_node.xml, unless the environment names a profile",
+        ["true", "false"],
+    ),
 ]
 
 
@@ -48,7 +52,7 @@ def _start(context: LaunchContext) -> list[Action]:
     params_file = Path(given["params_file"]).expanduser()
     if not params_file.is_file():  # launch_ros only warns, and the node would run with its defaults
         raise FileNotFoundError(f"params_file:={params_file}: no such file")
-    environment = fast_dds_environment() if given["fastdds_profile"] == "true" else {}
+    environment = fast_dds_environment(NODE_PROFILE) if given["fastdds_profile"] == "true" else NO_PROFILE
     node = Node(
         package="dkn_ros",
         executable="upsample",
@@ -92,14 +96,11 @@ def _point_cloud(given: dict[str, str], environment: dict[str, str]) -> list[Act
 
 
 def _advice(camera: str, environment: dict[str, str]) -> list[Action]:
-    """What the other side, the camera's process, has to be started with."""
+    """What has to be done outside of the node."""
     lines = []
-    if environment:
-        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-        lines.append(
-            "The node uses a Fast DDS profile with shared memory for images. The sender needs it too, or images are "
-            f"lost; before starting the camera driver or `ros2 bag play`: export {settings}"
-        )
+    # Not where the user has chosen a profile, or another middleware.
+    if environment and environment != NO_PROFILE and (problem := receive_buffer_problem()):
+        lines.append(problem)
     if camera:
         lines.append(f"Depth must be registered to colour. The driver that does it: {CAMERAS[camera].driver}")
     return [LogInfo(msg=line) for line in lines]

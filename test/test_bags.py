@@ -4,7 +4,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 
+import lz4.frame
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -12,7 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from dkn.errors import DataError
-from dkn_ros import bags
+from dkn_ros import bags, unpacking
 
 JAZZY = get_typestore(Stores.ROS2_JAZZY)
 STAMP = 1_700_000_000_123_456_789
@@ -250,6 +252,36 @@ def test_broken_bags(tmp_path, bag):
     damaged("cut", lambda p: (p / base).write_bytes((p / base).read_bytes()[:5000]))
 
 
+@pytest.mark.parametrize(
+    ("plugin", "mode", "form", "limit"),
+    [
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE, "zstd", "IN_MEMORY"),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE, "zstd", "ON_DISK"),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE, "zstd", "IN_MEMORY"),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE, "lz4", "IN_MEMORY"),
+    ],
+)
+def test_a_bag_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, plugin, mode, form, limit):
+    path = tmp_path / "bomb"
+    writer = Writer(path, version=8, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        if form == "lz4":  # which rosbags reads, but does not write
+            writer.storage.compression, writer.storage.compressor = "lz4", lz4.frame.compress
+        a = writer.add_connection("/a", bags.COMPRESSED_IMAGE, typestore=JAZZY)
+        writer.write(a, 0, JAZZY.serialize_cdr(jpeg(bytes(16 * 2**20)), bags.COMPRESSED_IMAGE))
+    assert sum(file.stat().st_size for file in path.iterdir()) < 2**20  # it is one
+    monkeypatch.setattr(unpacking, "RATIO", 4)
+    monkeypatch.setattr(unpacking, limit, 17 * 2**20)
+    assert [len(message.data) for _, _, message in bags.read(path, ["/a"])] == [16 * 2**20]
+    monkeypatch.setattr(unpacking, limit, 2**20)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"cannot read bag .*bomb: .* unpacks to more than 1 MiB; not read$"):
+        list(bags.read(path, ["/a"]))
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
+
+
 def test_broken_message(tmp_path):
     path = tmp_path / "bag"
     with Writer(path, version=8) as writer:
@@ -325,7 +357,7 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np
 from dkn.errors import DataError
-from dkn_ros import bags
+from dkn_ros import bags, unpacking
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 try:

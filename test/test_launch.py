@@ -13,11 +13,12 @@ from xml.etree import ElementTree
 import pytest
 
 from dkn.errors import ConfigError
+from dkn_ros import share
 from dkn_ros.cameras import CAMERAS, point_cloud_remappings, remappings
 from dkn_ros.share import fast_dds_environment
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILE = ROOT / "config" / "fastdds.xml"
+PROFILE, NODE_PROFILE = (ROOT / "config" / name for name in ("fastdds.xml", "fastdds_node.xml"))
 INPUTS = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
 VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 CHOSEN_BY_USER = (*VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION", "ROS_DISTRO")
@@ -228,17 +229,44 @@ def test_evaluate_has_the_options_of_the_command(launch_file: Any) -> None:
     options = [name for action in replay._parser()._actions for name in action.option_strings]
     known = {name[2:] for name in options if name.startswith("--")}
     names = {argument.name for argument in load("evaluate").generate_launch_description().get_launch_arguments()}
-    assert names - {"bag"} == known - {"help", "param"}
+    assert names - {"bag"} == known - {"help", "param", "benchmark"}
 
 
 def test_profile_is_set(clean_environment: None) -> None:
     assert fast_dds_environment() == {VARIABLES[0]: str(PROFILE)}
+    assert fast_dds_environment(share.NODE_PROFILE) == {VARIABLES[0]: str(NODE_PROFILE)}
 
 
-def test_the_sender_is_told_of_the_profile(launch_file: Any) -> None:
-    _, others = visit(launch_file)
-    assert any(f"export {VARIABLES[0]}={PROFILE}" in action.msg[0].text for action in others)
+def test_a_buffer_too_small_for_images_is_told(
+    launch_file: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limit = tmp_path / "rmem_max"
+    monkeypatch.setattr(share, "_RECEIVE_LIMIT", limit)
+    limit.write_text("212992\n")
+    (line,) = (action.msg[0].text for action in visit(launch_file)[1])
+    assert "208 kB" in line and "sysctl -w net.core.rmem_max=4194304" in line and f"{VARIABLES[0]}={PROFILE}" in line
     assert not visit(launch_file, fastdds_profile="false")[1]
+    limit.write_text("4194304\n")
+    assert not visit(launch_file)[1]
+    assert "sysctl" not in share.transport_advice()
+    limit.unlink()  # no Linux
+    assert not visit(launch_file)[1]
+
+
+def test_the_node_can_be_kept_from_the_profile(launch_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch import LaunchContext
+
+    def environment(**given: str) -> dict[str, str]:
+        node, _ = visit(launch_file, **given)
+        context = LaunchContext()
+        pairs = [["".join(part.perform(context) for part in parts) for parts in pair] for pair in node.additional_env]
+        return dict(pairs)
+
+    assert environment() == {VARIABLES[0]: str(NODE_PROFILE)}
+    kept = environment(fastdds_profile="false")
+    assert kept == {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
+    monkeypatch.setenv(*kept.popitem())
+    assert fast_dds_environment(share.NODE_PROFILE) == {}  # the node itself leaves it so
 
 
 @pytest.mark.parametrize("distribution", ["humble", "jazzy"])
@@ -264,9 +292,10 @@ def test_profile_leaves_the_users_choice(
 # ------------------------------------------------------------------------------------------------------------- profile
 
 
-def test_profile_has_shared_memory_for_images() -> None:
+@pytest.mark.parametrize("profile", [PROFILE, NODE_PROFILE])
+def test_profile_has_shared_memory_for_images(profile: Path) -> None:
     space = {"d": "http://www.eprosima.com"}
-    root = ElementTree.parse(PROFILE).getroot()
+    root = ElementTree.parse(profile).getroot()
     transports = {
         transport.findtext("d:type", namespaces=space): transport
         for transport in root.iterfind(".//d:transport_descriptor", space)
@@ -289,20 +318,26 @@ node = rclpy.create_node("probe")
 lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
 spans = [line.split("-")[:1] + line.split("-")[1].split()[:1] for line in lines if "/fastdds_" in line]
 print("largest", max((int(end, 16) - int(start, 16) for start, end in spans), default=0))
+ports = {int(number) for line in lines for number in re.findall("/fast[a-z]+_port([0-9]+)", line)}
+print("ports", *ports)
 node.destroy_node()
 rclpy.shutdown()
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_profile_is_taken_by_a_participant() -> None:
+@pytest.mark.parametrize(("profile", "takes_images_by_shared_memory"), [(PROFILE, True), (NODE_PROFILE, False)])
+def test_profile_is_taken_by_a_participant(profile: Path, takes_images_by_shared_memory: bool) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     environment = {k: v for k, v in os.environ.items() if k not in CHOSEN_BY_USER}
-    environment |= {VARIABLES[1 if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else 0]: str(PROFILE)}
+    environment |= {VARIABLES[1 if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else 0]: str(profile)}
     environment |= {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
     done = subprocess.run(
         [sys.executable, "-c", PARTICIPANT], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     assert "XMLPARSER" not in done.stderr
-    assert int(done.stdout.split("largest")[1]) >= 32 * 2**20
+    largest, ports = done.stdout.split("largest")[1].split("ports")
+    assert int(largest) >= 32 * 2**20
+    # Ports for user data are odd, those for discovery even (RTPS 9.6.1.1).
+    assert any(int(port) % 2 for port in ports.split()) == takes_images_by_shared_memory

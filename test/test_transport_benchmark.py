@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="the rig needs rclpy: source a ROS 2, or ins
 
 from ros_harness import ENVIRONMENT
 
-from dkn_ros import benchmark
+from dkn_ros import benchmark, replay
 from dkn_ros.benchmark import Case, Result
 from dkn_ros.pass_through import PassThrough
 
@@ -29,12 +29,14 @@ def test_pass_through_gives_back_what_comes_in() -> None:
     np.testing.assert_array_equal(larger, np.kron(depth, np.ones((2, 3), np.float32)))
 
 
-def test_a_run() -> None:
+@pytest.mark.parametrize(("transport", "color_format"), [("profile", ""), ("node's own", "jpeg")])
+def test_a_run(transport: str, color_format: str) -> None:
     here = {name: value for name, value in ENVIRONMENT.items() if name.startswith("ROS_")}
     with mock.patch.dict(os.environ, here):
-        result = benchmark.run(Case(profile=True, reliable=True, rate_hz=20, seconds=2.0, size=(64, 48)))
-    assert 0 < result.sent <= 41
-    assert 0 < result.delivered <= 1.5
+        result = benchmark.run(Case(transport, True, 20, seconds=2.0, size=(64, 48), color_format=color_format))
+    assert 0 < result.sent <= 61  # the node says what it counted twice a second
+    assert 0 < result.delivered <= result.answered + 0.1
+    assert result.answered <= result.arrived <= 1.1
     assert 0 < result.round_trip["p50"] <= result.round_trip["p99"]
     assert result.published["p50"] > 0
     assert 0 <= result.idle_cpu < result.node_cpu < 16
@@ -46,13 +48,17 @@ def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     def run(case: Case) -> Result:
         cases.append(case)
         latencies = {"p50": 3.2, "p99": 4.5}
-        return Result(case.profile, case.reliable, case.rate_hz, 1000, 0.95, latencies, latencies, 0.3, 0.2, 0.01)
+        shares = 0.99, 0.97, 0.95
+        return Result(case.transport, case.reliable, case.rate_hz, 1000, *shares, latencies, latencies, 0.3, 0.2, 0.01)
 
     monkeypatch.setattr(benchmark, "run", run)
-    assert benchmark.main(["--rate", "100", "--size", "320x240", "--json", str(tmp_path / "o.json")]) == 0
-    assert {(case.rate_hz, case.profile, case.reliable) for case in cases} == {
-        (rate, profile, reliable) for rate in (30.0, 100.0) for profile in (True, False) for reliable in (True, False)
+    options = ["--rate", "100", "--size", "320x240", "--compressed", "png", "--json", str(tmp_path / "o.json")]
+    assert replay.main(["--benchmark", *options]) == 0
+    transports = ("profile", "node's own", "defaults")
+    assert {(case.rate_hz, case.transport, case.reliable) for case in cases} == {
+        (rate, transport, reliable) for rate in (30.0, 100.0) for transport in transports for reliable in (True, False)
     }
+    assert {case.color_format for case in cases} == {"png"}
     assert {case.size for case in cases} == {(320, 240)}
     out = capsys.readouterr().out
     assert "100 Hz, profile, best effort" in out
@@ -64,7 +70,7 @@ def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 def test_a_size_that_is_none(capsys) -> None:
     with pytest.raises(SystemExit):
         benchmark.main(["--size", "large"])
-    assert "WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "640x480" in capsys.readouterr().err
 
 
 def test_the_start_of_the_node_is_timed(capsys):
