@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
+    from dkn.filtering.filter import Filter
     from dkn.networks import DKN, FDKN, NetworkConfig
     from dkn.upsampler import Upsampler
 
@@ -22,12 +23,19 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DknError",
+    "Filter",
     "ImageError",
     "NetworkConfig",
     "Upsampler",
 ]
 
-_PLACES = {"Upsampler": "dkn.upsampler", "DKN": "dkn.networks", "FDKN": "dkn.networks", "NetworkConfig": "dkn.networks"}
+_PLACES = {
+    "Upsampler": "dkn.upsampler",
+    "Filter": "dkn.filtering.filter",
+    "DKN": "dkn.networks",
+    "FDKN": "dkn.networks",
+    "NetworkConfig": "dkn.networks",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -131,6 +132,7 @@ class Trainer:
         out: folder for the state (`state.pt`) and the model (`model.safetensors`).
         resume: go on from the state in `out`, if there is one.
         init: model file whose weights to begin with.
+        draw: what gives the batch of each step.
 
     Raises:
         ConfigError: `out` holds a run and `resume` is not set, or it was made with another configuration.
@@ -146,8 +148,10 @@ class Trainer:
         device: str = "auto",
         resume: bool = False,
         init: Path | None = None,
+        draw: Callable[[Dataset, TrainConfig, int], Batch] = draw_batch,
     ):
         self.dataset, self.config, self.out, self.device = dataset, config, Path(out), choose_device(device)
+        self._draw = draw
         torch.manual_seed(config.seed)
         self.network = channels_last(build(config.network), self.device)
         self._begun_from = ""
@@ -192,7 +196,7 @@ class Trainer:
 
     def train_step(self) -> float:
         """One step; returns the loss in units of the depth range."""
-        batch = draw_batch(self.dataset, self.config, self.step)
+        batch = self._draw(self.dataset, self.config, self.step)
         guidance, depth, target, known = (t.to(self.device) for t in batch)
         self.network.train()
         for group in self.optimiser.param_groups:
