@@ -1,4 +1,4 @@
-"""The `dkn` command: upsample, train, evaluate, measure and export."""
+"""The `dkn` command: upsample, filter, train, evaluate, measure and export."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError, DataError, DknError
 from dkn.evaluation import ablation, bicubic, evaluate, model_method
 from dkn.evaluation import command as evaluate_command
+from dkn.filtering import command as filter_command
+from dkn.filtering import denoising
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
 from dkn.training import LOSSES, TrainConfig, Trainer
@@ -52,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     upsample.add_argument("--fill-holes", action="store_true", help="give a depth to unknown pixels too")
     _add_model_options(upsample, precision="auto")
     upsample.set_defaults(run=_upsample)
+
+    filtering = commands.add_parser("filter", help="filter a picture: noise, texture, or a map of fewer pixels")
+    filter_command.add_options(filtering)
+    filtering.set_defaults(run=filter_command.run)
+
+    denoise = commands.add_parser("denoise", help="train networks on noisy depth, and evaluate them")
+    denoising.add_options(denoise)
+    denoise.set_defaults(run=denoising.run)
 
     train = commands.add_parser("train", help="train a network")
     _add_data_options(train, [name for name in DATASETS if name not in TEST_ONLY])
