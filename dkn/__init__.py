@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
     from dkn.filtering.filter import Filter
     from dkn.networks import DKN, FDKN, NetworkConfig
+    from dkn.segmentation.layer import FDKNLayer
     from dkn.upsampler import Upsampler
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DknError",
+    "FDKNLayer",
     "Filter",
     "ImageError",
     "NetworkConfig",
@@ -32,6 +34,7 @@ __all__ = [
 _PLACES = {
     "Upsampler": "dkn.upsampler",
     "Filter": "dkn.filtering.filter",
+    "FDKNLayer": "dkn.segmentation.layer",
     "DKN": "dkn.networks",
     "FDKN": "dkn.networks",
     "NetworkConfig": "dkn.networks",

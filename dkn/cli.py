@@ -20,9 +20,10 @@ from dkn.errors import ConfigError, DataError, DknError
 from dkn.evaluation import ablation, bicubic, evaluate, model_method
 from dkn.evaluation import command as evaluate_command
 from dkn.filtering import command as filter_command
-from dkn.filtering import denoising
+from dkn.filtering import denoising, saliency
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
+from dkn.segmentation import comparison as segmentation
 from dkn.training import LOSSES, TrainConfig, Trainer
 from dkn.upsampler import Upsampler, upsample_bicubic
 
@@ -62,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     denoise = commands.add_parser("denoise", help="train networks on noisy depth, and evaluate them")
     denoising.add_options(denoise)
     denoise.set_defaults(run=denoising.run)
+
+    salient = commands.add_parser("saliency", help="weighted F-measure of upsampled saliency maps")
+    saliency.add_options(salient)
+    salient.set_defaults(run=saliency.run)
+
+    segment = commands.add_parser("segment", help="segmentation with the layer, bilinear upsampling, guided filter")
+    segmentation.add_options(segment)
+    segment.set_defaults(run=segmentation.run)
 
     train = commands.add_parser("train", help="train a network")
     _add_data_options(train, [name for name in DATASETS if name not in TEST_ONLY])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from dkn.filtering.filter import Filter
 from dkn.filtering.noise import STEPS, add_noise, draw_noisy_batch, recipe, scaled
 from dkn.networks import NetworkConfig
 from dkn.report import write_json
-from dkn.training import Trainer
+from dkn.training import LOSSES, Trainer
 
 Cleaner = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Noisy (H, W) float32 around 0..1 and its guidance (H, W, 3) uint8 RGB → (H, W) float32."""
@@ -110,6 +111,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="train: length of the schedule")
     parser.add_argument("--batch-size", type=int, default=4, help="train")
     parser.add_argument("--crop", type=int, default=96, help="train")
+    parser.add_argument("--loss", choices=get_args(LOSSES), default="l1", help="train; l1: the paper's")
+    parser.add_argument("--seed", type=int, default=0, help="train")
+    parser.add_argument("--init", type=Path, help="train: model file whose weights to begin with")
     parser.add_argument("--model", action="append", default=[], help="evaluate: model file or short name; repeatable")
     parser.add_argument("--limit", type=int, help="evaluate, tune: so many images, evenly spread")
     parser.add_argument("--json", type=Path, help="evaluate: write the table here too")
@@ -124,8 +128,10 @@ def run(options: argparse.Namespace) -> None:
         if options.out is None:
             raise ConfigError("dkn denoise train needs an --out")
         network = NetworkConfig(options.architecture, residual=False)
-        config = recipe(network, options.steps, batch_size=options.batch_size, crop=options.crop)
-        print(Trainer(dataset, config, options.out, device=options.device, resume=True, draw=draw_noisy_batch).run())
+        changes = {name: getattr(options, name) for name in ("batch_size", "crop", "loss", "seed")}
+        config = recipe(network, options.steps, **changes)
+        how: dict[str, Any] = {"device": options.device, "resume": True, "init": options.init}
+        print(Trainer(dataset, config, options.out, draw=draw_noisy_batch, **how).run())
     elif options.action == "tune":
         for error, parameters in tune(dataset, images):
             print(f"{error:7.3f}  " + ", ".join(f"{name} {value:g}" for name, value in parameters.items()))

@@ -8,6 +8,7 @@ tasks of `dkn.filtering.filter` are run with: restoration across modalities, and
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ VARIANCE = 0.005
 STEPS = 4000  # of the paper, one whole image each
 
 
-def recipe(network: NetworkConfig | None = None, steps: int = STEPS, **changes: object) -> TrainConfig:
+def recipe(network: NetworkConfig | None = None, steps: int = STEPS, **changes: Any) -> TrainConfig:
     """How a network is trained on noise: the paper's L1 loss, values in 0..1, the size of the picture as it is.
 
     Args:
@@ -31,7 +32,8 @@ def recipe(network: NetworkConfig | None = None, steps: int = STEPS, **changes: 
         changes: other fields of `TrainConfig`.
     """
     network = network or NetworkConfig("fdkn", residual=False)
-    return TrainConfig(network, scale=1, steps=steps, depth_range=1.0, loss="l1", **changes)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"loss": "l1", "batch_size": 4, "crop": 96} | changes
+    return TrainConfig(network, scale=1, steps=steps, depth_range=1.0, **fields)
 
 
 def scaled(depth: np.ndarray) -> tuple[np.ndarray, float]:
