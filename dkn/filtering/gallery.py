@@ -56,7 +56,7 @@ def results(example: Example, model: str | Path, device: str = "auto") -> dict[s
 
 
 def rmse_levels(picture: np.ndarray, truth: np.ndarray) -> float:
-    """Root mean square error of pictures in 0..1 in grey levels, without the border that a 15×15 window reaches over."""
+    """Root mean square error of pictures in 0..1 in grey levels, without the border that the window reaches over."""
     inner = (slice(8, -8),) * 2
     return float(255 * np.sqrt(np.mean((picture[inner].astype(np.float64) - truth[inner]) ** 2)))
 
