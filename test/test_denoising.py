@@ -99,7 +99,7 @@ def test_commands(tiny_nyu, tmp_path, capfd, monkeypatch):
     model, table = tmp_path / "r" / "model.safetensors", tmp_path / "o.json"
     assert main(["denoise", "evaluate", f"--data={tiny_nyu}", f"--model={model}", "--limit=2", f"--json={table}"]) == 0
     facts = json.loads(table.read_text())
-    assert [row["method"] for row in facts["results"]] == ["noisy input", "guided filter", "model"]
+    assert [row["method"] for row in facts["results"]] == ["noisy input", "guided filter", str(model)]
     assert facts["results"][0]["rmse_levels"] == pytest.approx(255 * 0.005**0.5, rel=0.05)
     assert facts["quoted_from_the_paper"]["DKN"] == 2.46
     assert "| noisy input |" in capfd.readouterr().out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -63,9 +64,9 @@ def methods(models: Sequence[str], device: str = "auto") -> dict[str, Cleaner]:
     """What to compare: nothing done, the guided filter, and models."""
     found: dict[str, Cleaner] = {
         "noisy input": lambda noisy, color: noisy,
-        "guided filter": lambda noisy, color: guided_filter(noisy, color, **GUIDED_FILTER),
+        "guided filter": partial(guided_filter, **GUIDED_FILTER),
     }
-    return found | {Path(model).stem: Filter(model, device=device) for model in models}
+    return found | {str(model): Filter(model, device=device) for model in models}
 
 
 def evaluate(dataset: Dataset, cleaners: Mapping[str, Cleaner], images: Sequence[int], seed: int = 0) -> list[Cleaned]:
@@ -91,10 +92,7 @@ def noisy_of(sample: Sample, rng: np.random.Generator) -> np.ndarray:
 def tune(dataset: Dataset, images: Sequence[int]) -> list[tuple[float, dict[str, float]]]:
     """RMSE in levels of the guided filter for each point of `GRID`, the best first."""
     grid = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
-    cleaners: dict[str, Cleaner] = {
-        str(i): lambda noisy, color, p=p: guided_filter(noisy, color, **p)  # type: ignore[misc]
-        for i, p in enumerate(grid)
-    }
+    cleaners = {str(i): partial(guided_filter, **point) for i, point in enumerate(grid)}
     found = evaluate(dataset, cleaners, images)
     return sorted(((row.rmse_levels, p) for row, p in zip(found, grid, strict=True)), key=lambda pair: pair[0])
 

@@ -92,7 +92,7 @@ def methods(models: Sequence[str], device: str = "auto") -> dict[str, Upsample]:
         "bicubic": _bicubic,
         "guided filter": lambda low, color: guided_filter(_bicubic(low, color), color, **GUIDED_FILTER),
     }
-    return found | {Path(model).stem: Filter(model, device=device) for model in models}
+    return found | {str(model): Filter(model, device=device) for model in models}
 
 
 def _bicubic(low: np.ndarray, color: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def evaluate(
         raise ConfigError(f"scale={scale}: a factor of at least 1 is needed")
     found: dict[str, list[float]] = {name: [] for name in upsamplers}
     count = min(limit or len(cases), len(cases))
-    for (color, saliency), _ in zip(tqdm(cases, "saliency", count, delay=1), range(count), strict=False):
+    for _, (color, saliency) in zip(tqdm(range(count), "saliency", delay=1), cases, strict=False):
         height, width = (n - n % scale for n in saliency.shape)
         if not min(height, width):
             raise ImageError(f"a picture of {color.shape[1]}x{color.shape[0]} is too small for scale={scale}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -134,7 +135,7 @@ def compare(
     parameters = tune(plain, data[:20])
     methods: dict[str, Predict] = {
         "bilinear": plain,
-        "guided filter": lambda image: filtered(plain(image), image, **parameters),
+        "guided filter": partial(_after, plain, **parameters),
         "FDKNLayer": ours,
     }
     return [evaluate(name, method, unseen) for name, method in methods.items()], methods, unseen
@@ -162,10 +163,14 @@ def filtered(scores: Tensor, image: Tensor, radius: float, eps: float) -> Tensor
     return torch.from_numpy(np.array(results))
 
 
+def _after(plain: Predict, image: Tensor, radius: float, eps: float) -> Tensor:
+    return filtered(plain(image), image, radius, eps)
+
+
 def tune(plain: Predict, data: Sequence[Scene]) -> dict[str, float]:
     """The point of `GRID` with the best mean IoU."""
     grid = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
-    found = [evaluate("", lambda image, p=p: filtered(plain(image), image, **p), data) for p in grid]  # type: ignore[misc]
+    found = [evaluate("", partial(_after, plain, **point), data) for point in grid]
     return grid[int(np.argmax([row.mean_iou for row in found]))]
 
 
