@@ -46,8 +46,8 @@ def render(rng: np.random.Generator, size: tuple[int, int] = (192, 256), shapes:
     textured = plain + np.float32(22 * texture) * pattern[..., None]
     pictures = [cv2.resize(p, size[::-1], interpolation=cv2.INTER_AREA) for p in (textured, plain)]
     share = [cv2.resize((labels == k).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) for k in range(4)]
-    color, flat = (np.rint(p).clip(0, 255).astype(np.uint8) for p in pictures)
-    return Scene(color, np.argmax(share, axis=0).astype(np.uint8), flat)
+    picture, flat = (np.rint(p).clip(0, 255).astype(np.uint8) for p in pictures)
+    return Scene(picture, np.argmax(share, axis=0).astype(np.uint8), flat)
 
 
 def flash_pair(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> tuple[np.ndarray, ...]:
@@ -63,7 +63,7 @@ def flash_pair(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> 
     lit = np.where(shadow, 0.35, 1.0).astype(np.float32) * fall_off
     flash = np.sqrt(albedo * lit[..., None])
     ambient = 0.6 + 0.4 * x[None, :] * np.ones_like(y)[:, None]
-    dim = np.sqrt(albedo * ambient[..., None] * np.float32([0.95, 0.75, 0.5]))
+    dim = np.sqrt(albedo * ambient[..., None] * np.array([0.95, 0.75, 0.5], np.float32))
     noisy = dim + rng.normal(0, 0.07, dim.shape)
     return flash, dim, noisy.astype(np.float32)
 
