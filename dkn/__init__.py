@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
+    from dkn.filtering.filter import Filter
     from dkn.networks import DKN, FDKN, NetworkConfig
+    from dkn.segmentation.layer import FDKNLayer
     from dkn.upsampler import Upsampler
 
 __all__ = [
@@ -22,12 +24,21 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DknError",
+    "FDKNLayer",
+    "Filter",
     "ImageError",
     "NetworkConfig",
     "Upsampler",
 ]
 
-_PLACES = {"Upsampler": "dkn.upsampler", "DKN": "dkn.networks", "FDKN": "dkn.networks", "NetworkConfig": "dkn.networks"}
+_PLACES = {
+    "Upsampler": "dkn.upsampler",
+    "Filter": "dkn.filtering.filter",
+    "FDKNLayer": "dkn.segmentation.layer",
+    "DKN": "dkn.networks",
+    "FDKN": "dkn.networks",
+    "NetworkConfig": "dkn.networks",
+}
 
 
 def __getattr__(name: str) -> Any:

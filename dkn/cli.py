@@ -1,4 +1,4 @@
-"""The `dkn` command: upsample, train, evaluate, measure and export."""
+"""The `dkn` command: upsample, filter, train, evaluate, measure and export."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from dkn.data.sample import Dataset
 from dkn.depth import to_metres, to_millimetres
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError, DknError
-from dkn.evaluation import ablation
+from dkn.evaluation import ablation, supplement
 from dkn.evaluation import command as evaluate_command
+from dkn.filtering import command as filter_command
+from dkn.filtering import denoising, gallery, saliency
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
+from dkn.segmentation import comparison as segmentation
 from dkn.training import TrainConfig
 from dkn.training import command as train_command
 from dkn.upsampler import Upsampler, upsample_bicubic
@@ -54,6 +57,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(upsample, precision="auto")
     upsample.set_defaults(run=_upsample)
 
+    filtering = commands.add_parser("filter", help="filter a picture: noise, texture, or a map of fewer pixels")
+    filter_command.add_options(filtering)
+    filtering.set_defaults(run=filter_command.run)
+
+    denoise = commands.add_parser("denoise", help="train networks on noisy depth, and evaluate them")
+    denoising.add_options(denoise)
+    denoise.set_defaults(run=denoising.run)
+
+    salient = commands.add_parser("saliency", help="weighted F-measure of upsampled saliency maps")
+    saliency.add_options(salient)
+    salient.set_defaults(run=saliency.run)
+
+    segment = commands.add_parser("segment", help="segmentation with the layer, bilinear upsampling, guided filter")
+    segmentation.add_options(segment)
+    segment.set_defaults(run=segmentation.run)
+
+    pictures = commands.add_parser("gallery", help="restoration and removal of texture on rendered pictures")
+    gallery.add_options(pictures)
+    pictures.set_defaults(run=gallery.run)
+
     train = commands.add_parser("train", help="train a network")
     train_command.add_options(train)
     train.set_defaults(run=train_command.run)
@@ -64,12 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.set_defaults(run=evaluate_command.run)
 
     ablate = commands.add_parser(
-        "ablate", help="train and evaluate the variants of the paper's Table 4; resumes itself"
+        "ablate", help="train and evaluate the networks of the paper's Table 4, or of the supplement; resumes itself"
     )
     _add_data_options(ablate, HALVED)
+    ablate.add_argument(
+        "--table", choices=["4", *supplement.TABLES], default="4", help="the paper's 4, or by what varies"
+    )
+    ablate.add_argument("--sizes", type=int, nargs="+", default=list(supplement.SIZES), help="of --table sizes")
     ablate.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
     ablate.add_argument("--scale", type=int, default=8)
-    ablate.add_argument("--out", type=Path, required=True, help="folder of the runs and of table4.md, table4.json")
+    ablate.add_argument("--out", type=Path, required=True, help="folder of the runs and of the table (.md, .json)")
     ablate.add_argument("--steps", type=int, required=True, help="budget of each variant")
     ablate.add_argument("--kernel-sizes", type=int, nargs="+", default=list(ablation.KERNEL_SIZES))
     ablate.add_argument("--limit", type=int, help="evaluate on the first N test images only")
@@ -158,8 +185,12 @@ def _ablate(options: argparse.Namespace) -> None:
         **{name: getattr(options, name) for name in ("batch_size", "crop", "learning_rate", "seed")},
     )
     train, test = _open_dataset(options, "train"), _open_dataset(options, "test")
-    ablation.run(train, test, config, options.out, options.kernel_sizes, options.limit, options.device)
-    print((options.out / "table4.md").read_text())
+    if options.table == "4":
+        ablation.run(train, test, config, options.out, options.kernel_sizes, options.limit, options.device)
+        print((options.out / "table4.md").read_text())
+    else:
+        supplement.run(options.table, train, test, config, options.out, options.sizes, options.limit, options.device)
+        print((options.out / f"{options.table}.md").read_text())
 
 
 def _export(options: argparse.Namespace) -> None:

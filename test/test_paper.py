@@ -56,3 +56,64 @@ def test_table_4_is_the_papers(lines):
             found = [paper.table_4(a, weights, offsets, bool(row[4]), size) for a in ("dkn", "fdkn")]
             assert found == ([None, None] if cell == "–" else [float(v) for v in cell.split("/")])
     assert len(rows) == len(paper.TABLE_4_ROWS) == 7
+
+
+def test_supplement_by_eye():
+    assert paper.SUPPLEMENT_TABLE_2[256, 1024] == ((3.15, 3.42), (0.36, 0.02), (5.8, 5.9), (23.0, 24.2))
+    assert paper.SUPPLEMENT_TABLE_3[16, 4] == (9.04, 19.12)
+    assert paper.SUPPLEMENT_TABLE_4["sintel", "DKN"][0] == 5.79
+    assert paper.SALIENCY["FDKN"] == 0.9606
+    assert (paper.NOISE["GF"], paper.NOISE["DKN"]) == (5.34, 2.46)
+    assert paper.SEGMENTATION["FDKN"] == 73.60
+
+
+def cells(lines, after, first, count=1):
+    """Rows that begin with `first`, below the line that begins with `after`, as cells."""
+    start = next(i for i, line in enumerate(lines) if line.startswith(after))
+    found = next(i for i in range(start, len(lines)) if lines[i].startswith(first))
+    rows = [line.split("\t") for line in lines[found : found + count]]
+    return rows if count > 1 else rows[0]
+
+
+def numbers(text):
+    return tuple(float(part) for part in text.split("/"))
+
+
+def test_the_supplements_table_2_is_the_papers(lines):
+    about = "Table 2. Quantitative comparison of using different number of channels"
+    rows = cells(lines, about, "n_1\t", 6)
+    columns = list(zip(*(row[1:] for row in rows), strict=True))
+    assert len(columns) == len(paper.SUPPLEMENT_TABLE_2)
+    for (n1, n2, *figures), (key, quoted) in zip(columns, paper.SUPPLEMENT_TABLE_2.items(), strict=True):
+        assert (int(n1), int(n2)) == key
+        assert tuple(numbers(figure) for figure in figures) == quoted
+
+
+def test_the_supplements_table_3_is_the_papers(lines):
+    rows = cells(lines, "Table 3. RMSE comparison (DKN/DJFR", "4×\t", 3)
+    found = {(train, test): numbers(row[1 + i]) for row, train in zip(rows, paper.SCALES, strict=True)
+             for i, test in enumerate(paper.SCALES)}  # fmt: skip
+    assert found == paper.SUPPLEMENT_TABLE_3
+
+
+def test_the_supplements_table_4_is_the_papers(lines):
+    head, *rows = cells(lines, "Table 4. RMSE comparison by varying", "Datasets\t", 7)
+    assert tuple(map(int, head[2:])) == paper.TRAINING_SIZES
+    found = {}
+    for i, (_, method, *figures) in enumerate(rows):
+        found["nyu" if i < 3 else "sintel", method.split(" ")[0]] = tuple(map(float, figures))
+    assert found == paper.SUPPLEMENT_TABLE_4
+
+
+def test_the_other_figures_of_the_supplement_are_the_papers(lines):
+    names = [name.split(" [")[0] for name in cells(lines, "Table 5. Quantitative comparison on sal", "Bicubic Int.")]
+    figures = cells(lines, "Table 5. Quantitative comparison on sal", "0.8860")
+    assert dict(zip(names, map(float, figures), strict=True)) == paper.SALIENCY
+    about = "Table 6. Quantitative comparison on semantic"
+    names = [name.split(" [")[0] for name in cells(lines, about, "Methods")[1:]]
+    figures = cells(lines, about, "Mean IoU")[1:]
+    assert dict(zip(names, map(float, figures), strict=True)) == paper.SEGMENTATION
+    sentence = next(line for line in lines if "average RMSE for GF [7], Yan" in line)
+    assert "GF [7], Yan [24], SDF [5], DJF [14], and DKN on depth noise removal are" in sentence
+    assert ", ".join(f"{v:.2f}" for v in list(paper.NOISE.values())[:4]) + ", and 2.46" in sentence
+    assert list(paper.NOISE) == ["GF", "Yan", "SDF", "DJF", "DKN"]

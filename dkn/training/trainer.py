@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,6 +57,7 @@ class Trainer:
         init: model file whose weights to begin with. Its window may be another, and it may have been shown depth alone:
             what is told beside depth then has no weight at first.
         rooms: rendered rooms, if the configuration mixes them in.
+        draw: what gives the batch of a step, in place of `draw_batch`.
         processes: those that train together; default: all that torchrun started (`dkn.training.processes.join`).
 
     Raises:
@@ -74,11 +76,12 @@ class Trainer:
         resume: bool = False,
         init: Path | None = None,
         rooms: Dataset | None = None,
+        draw: Callable[[Dataset, TrainConfig, int, Dataset | None, slice], Batch] = draw_batch,
         processes: Processes | None = None,
     ):
         self.processes = processes or join(device)
         self.dataset, self.config, self.out, self.device = dataset, config, Path(out), self.processes.device
-        self._rooms = rooms
+        self._rooms, self._draw = rooms, draw
         if config.batch_size % self.processes.count:
             raise ConfigError(f"batch_size={config.batch_size} cannot be shared by {self.processes.count} processes")
         if config.mix_synthetic and rooms is None:
@@ -144,7 +147,7 @@ class Trainer:
     def batch(self, step: int) -> Batch:
         """This process's share of the batch of a step, on the device."""
         share = slice(self.processes.rank, None, self.processes.count)
-        batch = draw_batch(self.dataset, self.config, step, self._rooms, share)
+        batch = self._draw(self.dataset, self.config, step, self._rooms, share)
         return Batch(*(part.to(self.device) for part in batch))
 
     def output(self, network: KernelNetwork, batch: Batch) -> Tensor:

@@ -1,0 +1,202 @@
+"""The tables of the paper's supplement, and the residual connection, at a budget of one's own: `dkn ablate --table`.
+
+channels   Table 2: channels of the last two feature layers
+scales     Table 3: trained at one scale, tested at the others
+sizes      Table 4: few training images
+residual   eq. (3) against eq. (7): rows of the paper's Table 2
+
+As in `ablation.py`, each network has a folder of its own; what is finished is taken over, what was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dkn.data.sample import Dataset, Sample
+from dkn.errors import ConfigError, DataError
+from dkn.evaluation import evaluate, model_method, paper
+from dkn.networks import build
+from dkn.report import write_json
+from dkn.training import TrainConfig, Trainer
+
+RESULT = "result.json"
+SIZES = (10, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network of a table."""
+
+    name: str
+    """Folder of the run, and head of its row."""
+    config: TrainConfig
+    scales: tuple[int, ...]
+    """At which it is tested."""
+    quoted: tuple[float | None, ...]
+    """The paper's figures for these."""
+    images: int | None = None
+    """Training images, evenly spread over the set; None: all."""
+    rmse: tuple[float, ...] = ()
+    """In the unit of the test set, one for each scale; empty: not there yet."""
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in build(self.config.network).parameters())
+
+
+class Part:
+    """So many samples of a set, evenly spread.
+
+    Raises:
+        ConfigError: fewer than one, or more than there are.
+    """
+
+    def __init__(self, whole: Dataset, count: int):
+        if not 1 <= count <= len(whole):
+            raise ConfigError(f"{count} training images: {whole.name} has 1 to {len(whole)}")
+        self.name, self.unit, self.unit_scale, self.border = whole.name, whole.unit, whole.unit_scale, whole.border
+        self._whole, self._indices = whole, np.linspace(0, len(whole) - 1, count).round().astype(int)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._whole[int(self._indices[index])]
+
+
+def channels(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
+    runs = []
+    for (n1, n2), (rmse, *_) in paper.SUPPLEMENT_TABLE_2.items():
+        network = dataclasses.replace(config.network, n1=n1, n2=n2)
+        quoted = rmse[config.network.architecture == "fdkn"] if config.scale == 8 else None
+        changed = dataclasses.replace(config, network=network)
+        runs.append(Run(f"channels_{n1}_{n2}", changed, config.scales, (quoted,)))
+    return runs
+
+
+def scales(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
+    """The paper's figures are DKN's; for FDKN it has those on the diagonal only, in its Table 2."""
+    runs = []
+    for train in paper.SCALES:
+        quoted = tuple(_quoted_scales(config, train, test) for test in paper.SCALES)
+        runs.append(Run(f"trained_at_{train}x", dataclasses.replace(config, scale=train), paper.SCALES, quoted))
+    return runs
+
+
+def _quoted_scales(config: TrainConfig, train: int, test: int) -> float | None:
+    if config.network.architecture == "dkn":
+        return paper.SUPPLEMENT_TABLE_3[train, test][0]
+    return _table_2("FDKN", test) if train == test else None
+
+
+def sizes(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
+    row = paper.SUPPLEMENT_TABLE_4["nyu", config.network.architecture.upper()]
+    figures = dict(zip(paper.TRAINING_SIZES, row, strict=True)) if config.scale == 8 else {}
+    return [Run(f"images_{n}", config, config.scales, (figures.get(n),), n) for n in sizes]
+
+
+def residual(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
+    runs = []
+    for name, with_residual in (("residual", True), ("direct", False)):
+        network = dataclasses.replace(config.network, residual=with_residual)
+        row = config.network.architecture.upper() + ("" if with_residual else " w/o Res.")
+        changed = dataclasses.replace(config, network=network)
+        runs.append(Run(name, changed, config.scales, tuple(_table_2(row, scale) for scale in config.scales)))
+    return runs
+
+
+def _table_2(row: str, scale: int) -> float | None:
+    return next((q.rmse for q in paper.table_2("nyu", scale) if q.method == row), None)
+
+
+TABLES = {"channels": channels, "scales": scales, "sizes": sizes, "residual": residual}
+
+
+def run(
+    table: str,
+    train: Dataset,
+    test: Dataset,
+    config: TrainConfig,
+    out: Path,
+    sizes: Sequence[int] = SIZES,
+    limit: int | None = None,
+    device: str = "auto",
+) -> list[Run]:
+    """Train every network of a table for `config.steps`, evaluate it, and write the table after each.
+
+    Args:
+        table: one of `TABLES`.
+        config: how each is trained, but for what the table varies.
+        out: folder of the runs, and of `TABLE.json` and `TABLE.md`.
+        sizes: numbers of training images, of the table that varies them.
+        limit: test images; default: all.
+
+    Raises:
+        ConfigError: a folder holds a run of another configuration, or there are not so many training images.
+    """
+    runs = TABLES[table](config, sizes)
+    for i, one in enumerate(runs):
+        print(f"{i + 1} of {len(runs)}: {one.name}", flush=True)
+        runs[i] = dataclasses.replace(one, rmse=_trained(one, train, test, out / one.name, limit, device))
+        count = min(len(test), limit or len(test))
+        facts = {"table": table, "dataset": test.name, "unit": test.unit, "count": count, "steps": config.steps}
+        rows = [
+            {"name": r.name, "scales": r.scales, "rmse": r.rmse, "quoted_from_the_paper": r.quoted, "images": r.images}
+            | {"parameters": r.parameters, "residual": r.config.network.residual}
+            for r in runs
+        ]
+        write_json(out / f"{table}.json", facts | {"results": rows})
+        (out / f"{table}.md").write_text(to_markdown(runs, config, test, count))
+    return runs
+
+
+def _trained(one: Run, train: Dataset, test: Dataset, out: Path, limit: int | None, device: str) -> tuple[float, ...]:
+    part = train if one.images is None else Part(train, one.images)
+    trainer = Trainer(part, one.config, out, device=device, resume=True)
+    facts: dict[str, Any] = {"steps": one.config.steps, "dataset": test.name, "scales": list(one.scales)}
+    facts |= {"count": min(len(test), limit or len(test)), "images": len(part)}
+    if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
+        return tuple(known["rmse"])
+    model = trainer.run()
+    method = {one.name: model_method(model, device)}
+    rmse = tuple(evaluate(test, method, scale, limit=limit).results[0].rmse for scale in one.scales)
+    write_json(out / RESULT, facts | {"rmse": rmse})
+    return rmse
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(file.read_text())) if file.is_file() else None
+    except ValueError:
+        raise DataError(f"{file}: damaged; delete it to have that run evaluated again") from None
+
+
+def to_markdown(runs: Sequence[Run], config: TrainConfig, test: Dataset, count: int) -> str:
+    """A row for each network, a column for each scale of the test; the paper's figure in italics beside each."""
+    heads = " | ".join(f"tested at {scale}×" for scale in runs[0].scales)
+    lines = [
+        f"| {config.network.architecture.upper()} | parameters | {heads} |",
+        "|---|---:|" + "---:|" * len(runs[0].scales),
+    ]
+    for one in runs:
+        found = one.rmse or (None,) * len(one.scales)
+        cells = [_cell(*pair) for pair in zip(found, one.quoted, strict=True)]
+        lines.append(f"| {one.name.replace('_', ' ')} | {one.parameters / 1e6:.2f} M | {' | '.join(cells)} |")
+    about = (
+        f"RMSE in {test.unit}, {test.name}, {count} test images; {config.steps} steps of {config.batch_size} crops of "
+        f"{config.crop}×{config.crop} each. *In italics: the paper's figure, quoted; it trained for 40,000 steps on "
+        "whole images.*"
+    )
+    return "\n".join(lines) + f"\n\n{about}\n"
+
+
+def _cell(rmse: float | None, quoted: float | None) -> str:
+    ours = "not yet" if rmse is None else f"{rmse:.3f}"
+    return ours if quoted is None else f"{ours} *{quoted:.2f}*"

@@ -1,0 +1,50 @@
+"""The rendered uses: what is true about them, and that the model that comes along does what the docs say."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from dkn.cli import main
+from dkn.filtering import gallery
+from dkn.filtering.gallery import examples, results, rmse_levels
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(gallery, "SIZE", (96, 128))
+
+
+def test_rmse_by_hand():
+    """Half of the inner pixels off by a tenth; what lies in the border does not count."""
+    truth = np.zeros((36, 36, 3), np.float32)
+    picture = truth.copy()
+    picture[:, :18] = 0.1
+    picture[:8] = picture[-8:] = 0.7
+    assert rmse_levels(picture, truth) == pytest.approx(25.5 / np.sqrt(2), rel=1e-5)
+
+
+def test_examples():
+    flash, infrared, texture = examples()
+    for example in (flash, infrared, texture):
+        assert example.target.shape == example.truth.shape == (96, 128, 3)
+        assert example.target.dtype == np.float32 and 0 <= example.truth.min() < example.truth.max() <= 1
+    assert infrared.guidance.shape == (96, 128)
+    for noisy in (flash, infrared):
+        assert (noisy.target - noisy.truth).std() == pytest.approx(0.07, rel=0.03)
+    assert texture.guidance is texture.target
+
+
+def test_the_model_cleans_and_flattens():
+    for example in examples()[1:]:
+        before = rmse_levels(example.target, example.truth)
+        assert rmse_levels(results(example, "fdkn_noise")["ours"], example.truth) < 0.6 * before
+
+
+def test_command(tmp_path, make_model, capfd):
+    model = make_model(tmp_path / "m.safetensors", 1)
+    assert main(["gallery", f"--model={model}", f"--out={tmp_path / 'g.png'}"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| flash / no flash", "| infrared / colour", "| texture"]
+    assert cv2.imread(str(tmp_path / "g.png")).shape == (3 * (96 + 26), 5 * 128 + 4 * 6, 3)
