@@ -18,6 +18,7 @@ import numpy as np
 from dkn import report
 from dkn_ros import bags, replay, topics
 from dkn_ros.accuracy import BICUBIC, OUTPUT, Example
+from dkn_ros.parameters import Parameters
 from dkn_ros.playback import Playback
 from dkn_ros.terminal import exit_status, say
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--color", help="its topic of colour images; found by its type if there is one choice")
     parser.add_argument("--depth", help="its topic of depth images, registered to colour; likewise")
     parser.add_argument("--scale", type=int, default=8, help="reduce depth by this factor before it is sent")
-    parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
+    parser.add_argument("--mode", default=Parameters.mode, help="the node's parameter mode [%(default)s]")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for demo.png and demo.json")
     options = parser.parse_args(arguments)
     return exit_status("demo", partial(_run, options))

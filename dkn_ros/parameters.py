@@ -41,7 +41,9 @@ class Parameters:
     """
 
     mode: str = _parameter(
-        "fdkn", "network: fdkn, dkn (the model for the scale at hand), a model's name, or a file", live=True
+        "fdkn_sensor",
+        "network: fdkn_sensor (any scale), fdkn, dkn (the model for the scale at hand), a model's name, or a file",
+        live=True,
     )
     scale: int = _parameter(0, "upsampling factor to choose the model by; 0: from the two image sizes", limits=(0, 64))
     device: str = _parameter("auto", "auto (cuda where there is one), cpu, or cuda")

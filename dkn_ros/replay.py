@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", type=float, default=0.0, dest="start", metavar="S", help="begin at this second")
     parser.add_argument("--to", type=float, default=math.inf, dest="stop", metavar="S", help="end at this second")
     parser.add_argument("--compare", type=int, default=accuracy.COMPARED, metavar="N", help="judge N frames at most")
-    parser.add_argument("--mode", default="fdkn", help="the node's parameter mode")
+    parser.add_argument("--mode", default=Parameters.mode, help="the node's parameter mode [%(default)s]")
     parser.add_argument("--device", default="auto", help="the node's parameter device")
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="another parameter of the node's"

@@ -22,7 +22,7 @@ OPTIONS = [
     ("from", "", "begin at this second"),
     ("to", "", "end at this second"),
     ("compare", "", "judge so many frames at most"),
-    ("mode", "", "model: fdkn, dkn, a short name such as fdkn_x8, or a file"),
+    ("mode", "", "model: fdkn_sensor, fdkn, dkn, a short name such as fdkn_x8, or a file"),
     ("device", "", "where the network runs: auto, cpu, cuda"),
     ("json", "", "file for the figures"),
     ("report", "replay.html", "file for the report"),

@@ -24,7 +24,12 @@ ARGUMENTS = [
     ("color", "", "colour image topic, instead of the preset's", None),
     ("depth", "", "depth image topic, registered to colour, instead of the preset's", None),
     ("camera_info", "", "colour camera_info topic; by default the one beside the colour image", None),
-    ("mode", "", "model: fdkn, dkn, a short name such as fdkn_x8, or a file; by default as in params_file", None),
+    (
+        "mode",
+        "",
+        "model: fdkn_sensor, fdkn, dkn, a short name such as fdkn_x8, or a file; by default as in params_file",
+        None,
+    ),
     ("device", "", "where the network runs; by default as in params_file", ["", "auto", "cpu", "cuda"]),
     ("namespace", "", "namespace of the node; relative topics, the presets' too, are inside it", None),
     ("params_file", str(CONFIG / "upsample.yaml"), "parameters of the node", None),

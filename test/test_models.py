@@ -90,25 +90,31 @@ def test_no_models_anywhere(monkeypatch):
         models.models_folder()
 
 
+UPSAMPLED_BY_SENSOR = [("fdkn_sensor", scale) for scale in (2, 4, 8, 16)]
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "models").glob("*.safetensors"))
 
 
 def test_models_are_shipped():
-    assert {"fdkn_x4", "fdkn_x8"} <= {path.stem for path in SHIPPED}
+    assert {"fdkn_x4", "fdkn_x8", "fdkn_x16", "fdkn_sensor"} <= {path.stem for path in SHIPPED}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_shipped_model_says_what_it_is_and_sharpens_depth(path):
+def test_a_shipped_model_says_what_it_is(path):
     _, info = checkpoint.load(path)
-    assert path.stem.endswith(f"x{info.scale}")
-    assert info.training["data"] and info.training["steps"] > 0 and info.training["test_rmse_cm"] > 0
+    family, _, scale = path.stem.rpartition("_x")
+    assert info.scale == (int(scale) if family else {"fdkn_sensor": None, "fdkn_noise": 1}[path.stem])
+    assert info.training["data"] and info.training["steps"] > 0
+
+
+@pytest.mark.parametrize(("name", "scale"), [*((f"fdkn_x{s}", s) for s in (4, 8, 16)), *UPSAMPLED_BY_SENSOR])
+def test_a_shipped_model_sharpens_depth(name, scale):
     # On a scene that it was not trained on, with low-resolution depth as it was.
     frame = next(iter(render_sequence(1, (320, 240))))
     low = torch.nn.functional.interpolate(
-        torch.from_numpy(frame.depth)[None, None], scale_factor=1 / info.scale, mode="bicubic", antialias=True
+        torch.from_numpy(frame.depth)[None, None], scale_factor=1 / scale, mode="bicubic", antialias=True
     )[0, 0].numpy()
     height, width = frame.depth.shape
     bicubic = np.asarray(Image.fromarray(low).resize((width, height), Image.Resampling.BICUBIC))
-    output = Upsampler(path, device="cpu", precision="fp32")(frame.color, low)
+    output = Upsampler(name, device="cpu", precision="fp32")(frame.color, low)
     error = {name: np.sqrt(np.mean((m - frame.depth) ** 2)) for name, m in (("in", bicubic), ("out", output))}
     assert error["out"] < 0.9 * error["in"]

@@ -78,7 +78,7 @@ def compressed_node(tmp_path_factory, models) -> Iterator[Bench]:
 
 
 def _bench(folder: Path, models: Path, **parameters: Any) -> Iterator[Bench]:
-    common = {"device": "cpu", "engine": "torch", "precision": "fp32", "diagnostics_period": 0.2}
+    common = {"mode": "fdkn", "device": "cpu", "engine": "torch", "precision": "fp32", "diagnostics_period": 0.2}
     node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **common, **parameters)
     bench = Bench(node)
     try:
@@ -795,7 +795,7 @@ def test_bad_compressed_images_are_counted(compressed_bench):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_it_ends_cleanly_while_it_starts(tmp_path, models, number):
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)})
+    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, mode="fdkn")
     try:
         node.wait_for_handlers()  # before that, Python itself is still starting
         assert node.end(number) == 0, node.output
@@ -806,7 +806,7 @@ def test_it_ends_cleanly_while_it_starts(tmp_path, models, number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_it_ends_cleanly_while_frames_flow(tmp_path, models, number):
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)})
+    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, mode="fdkn")
     bench = Bench(node)
     try:
         bench.listen()
@@ -923,7 +923,8 @@ def test_arguments_that_make_no_sense(start, arguments):
 
 def test_it_works_while_simulated_time_stands_still(tmp_path, models):
     """As with a recording that is played without --clock: nothing in the node may wait for /clock."""
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, use_sim_time=True, diagnostics_period=0.2)
+    options = {"mode": "fdkn", "use_sim_time": True, "diagnostics_period": 0.2}
+    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, **options)
     bench = Bench(node)
     try:
         bench.listen()
@@ -943,7 +944,8 @@ def test_message_filters_instead_of_our_own(tmp_path, models):
     shutil.copy(fake_message_filters.__file__, tmp_path / "message_filters.py")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"DKN_MODELS": str(models), "PYTHONPATH": path}
-    node = NodeProcess(tmp_path, environment=environment, synchronizer="message_filters", diagnostics_period=0.2)
+    options = {"mode": "fdkn", "synchronizer": "message_filters", "diagnostics_period": 0.2}
+    node = NodeProcess(tmp_path, environment=environment, **options)
     bench = Bench(node)
     try:
         bench.listen()

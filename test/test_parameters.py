@@ -53,7 +53,7 @@ def make_node(context) -> Iterator[Any]:
 
 
 def test_defaults_make_sense():
-    assert Parameters().mode == "fdkn"
+    assert Parameters().mode == "fdkn_sensor"
     assert Parameters().fill_holes is False
 
 

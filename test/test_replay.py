@@ -39,7 +39,7 @@ def bag(tmp_path_factory) -> Path:
 def environment(tmp_path_factory, make_bicubic_model) -> dict[str, str]:
     """With a network that adds nothing to its input."""
     folder = tmp_path_factory.mktemp("models")
-    make_bicubic_model(folder / "fdkn_x4.safetensors", 4)
+    make_bicubic_model(folder / "fdkn_sensor.safetensors", 4)
     return {**os.environ, "DKN_MODELS": str(folder), "ROS_DOMAIN_ID": str(1 + os.getpid() % 100)}
 
 
@@ -96,7 +96,7 @@ def test_every_pair_comes_back_and_errors_are_those_of_bicubic(bag, environment,
         assert outcome["rmse_cm_bicubic"] == pytest.approx(np.mean(expected), rel=1e-3)
     # The network adds nothing; what the node publishes is the input's own encoding, float metres.
     assert outcome["rmse_cm"] == pytest.approx(outcome["rmse_cm_bicubic"], rel=1e-3)
-    assert outcome["run"]["node"]["model"] == "fdkn_x4"
+    assert outcome["run"]["node"]["model"] == "fdkn_sensor"
     assert outcome["run"]["parameters"]["diagnostics_period"] == 0.5
     recorded(tmp_path / "answers", bag, outcome)
 
