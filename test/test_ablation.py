@@ -11,7 +11,7 @@ from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
 from dkn.evaluation import ablation
 from dkn.networks import NetworkConfig
-from dkn.training import TrainConfig
+from dkn.training import TrainConfig, Trainer
 
 SMALL = NetworkConfig(n1=8, n2=8)
 CONFIG = TrainConfig(SMALL, 4, steps=2, batch_size=1, crop=16, bf16=False)
@@ -63,7 +63,7 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
     def never(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(ablation.Trainer, "train_step", never)
+    monkeypatch.setattr(Trainer, "train_step", never)
     assert ablation.run(*halves, CONFIG, tmp_path, (3,), limit=1) == table
     # Other test images: the same networks, evaluated anew.
     more = ablation.run(*halves, CONFIG, tmp_path, (3,), limit=2)
@@ -72,7 +72,7 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
 
 
 def test_a_cut_off_run_goes_on(halves, tmp_path, monkeypatch):
-    step, calls = ablation.Trainer.train_step, []
+    step, calls = Trainer.train_step, []
 
     def cut(trainer):
         calls.append(trainer.out.name)
@@ -81,14 +81,14 @@ def test_a_cut_off_run_goes_on(halves, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(trainer)
 
-    monkeypatch.setattr(ablation.Trainer, "train_step", cut)
+    monkeypatch.setattr(Trainer, "train_step", cut)
     with pytest.raises(KeyboardInterrupt):
         ablation.run(*halves, CONFIG, tmp_path, (3,), limit=1)
     begun = json.loads((tmp_path / "table4.json").read_text())["results"]
     assert [row["rmse"] is None for row in begun] == [False] + [True] * 6
     assert "not yet" in (tmp_path / "table4.md").read_text()
     calls[:] = []
-    monkeypatch.setattr(ablation.Trainer, "train_step", lambda trainer: calls.append(trainer.out.name) or step(trainer))
+    monkeypatch.setattr(Trainer, "train_step", lambda trainer: calls.append(trainer.out.name) or step(trainer))
     ablation.run(*halves, CONFIG, tmp_path, (3,), limit=1)
     names = [variant.name for variant in ablation.variants(SMALL, (3,))]
     assert [calls.count(name) for name in names] == [0, 1, 2, 2, 2, 2, 2]
@@ -97,8 +97,6 @@ def test_a_cut_off_run_goes_on(halves, tmp_path, monkeypatch):
 def test_another_budget_is_no_resumption(halves, tmp_path):
     one = TrainConfig(SMALL, 4, steps=1, batch_size=1, crop=16, bf16=False)
     name = ablation.variants(SMALL, (3,))[0].name
-    ablation.Trainer(
-        halves[0], TrainConfig(ablation.variants(SMALL, (3,))[0].network, 4, steps=9), tmp_path / name
-    ).save()
+    Trainer(halves[0], TrainConfig(ablation.variants(SMALL, (3,))[0].network, 4, steps=9), tmp_path / name).save()
     with pytest.raises(ConfigError, match="steps"):
         ablation.run(*halves, one, tmp_path, (3,), limit=1)

@@ -90,7 +90,7 @@ def test_no_models_anywhere(monkeypatch):
         models.models_folder()
 
 
-UPSAMPLED_BY_SENSOR = [("fdkn_sensor", scale) for scale in (2, 4, 8, 16)]
+UPSAMPLED_BY_SENSOR = [("fdkn_sensor", scale) for scale in (4, 8, 16)]
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "models").glob("*.safetensors"))
 
 

@@ -12,7 +12,7 @@ from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
 from dkn.evaluation import evaluate, model_method, supplement
 from dkn.networks import NetworkConfig
-from dkn.training import TrainConfig
+from dkn.training import TrainConfig, Trainer
 
 SMALL = TrainConfig(NetworkConfig(n1=8, n2=8), 8, steps=1, batch_size=1, crop=32, bf16=False)
 
@@ -82,7 +82,7 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
     def never(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(supplement.Trainer, "train_step", never)
+    monkeypatch.setattr(Trainer, "train_step", never)
     assert supplement.run("scales", *halves, SMALL, tmp_path, limit=1) == runs
 
 
@@ -91,7 +91,7 @@ def test_few_images_are_all_that_is_seen(halves, tmp_path, monkeypatch):
     get = NYU.__getitem__
     monkeypatch.setattr(NYU, "__getitem__", lambda self, i: seen.add(int(i)) or get(self, i))
     longer = TrainConfig(SMALL.network, 8, steps=2, batch_size=8, crop=32, bf16=False)
-    supplement._trained(supplement.sizes(longer, (2,))[0], *halves, tmp_path, 1, "cpu")
+    supplement.run("sizes", *halves, longer, tmp_path, sizes=(2,), limit=1, device="cpu")
     assert seen - {0} == {999}  # the test half's first image is 0 as well
 
 

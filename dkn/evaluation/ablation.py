@@ -7,20 +7,18 @@ finished: the command may be cut off and started again at any time.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dkn.data.sample import Dataset
-from dkn.errors import DataError
-from dkn.evaluation import Evaluation, bicubic, evaluate, model_method, paper
+from dkn.evaluation import Evaluation, bicubic, evaluate, paper
+from dkn.evaluation.runs import trained
 from dkn.networks import NetworkConfig
 from dkn.report import write_json
-from dkn.training import MODEL, TrainConfig, Trainer
+from dkn.training import TrainConfig
 
-RESULT = "result.json"
 KERNEL_SIZES = (3, 5, 7)
 
 _SOURCE = {"rgb": "RGB", "depth": "depth", "both": "RGB + depth", "none": "regular grid"}
@@ -88,32 +86,11 @@ def run(
     start = evaluate(test, {"bicubic": bicubic}, config.scales[0], limit=limit)
     for i, variant in enumerate(table):
         print(f"{i + 1} of {len(table)}: {variant.name}", flush=True)
-        rmse = _trained(variant, train, test, config, out / variant.name, limit, device)
+        varied = dataclasses.replace(config, network=variant.network)
+        (rmse,) = trained(varied, train, test, out / variant.name, config.scales, limit, device)
         table[i] = dataclasses.replace(variant, rmse=rmse, steps=config.steps)
         write(table, start, config, out)
     return table
-
-
-def _trained(
-    variant: Variant, train: Dataset, test: Dataset, config: TrainConfig, out: Path, limit: int | None, device: str
-) -> float:
-    config = dataclasses.replace(config, network=variant.network)
-    trainer = Trainer(train, config, out, device=device, resume=True)
-    count = min(len(test), limit) if limit else len(test)
-    facts = {"steps": config.steps, "dataset": test.name, "count": count}
-    if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
-        return float(known["rmse"])
-    trainer.run()
-    result = evaluate(test, {variant.name: model_method(out / MODEL, device)}, config.scales[0], limit=limit)
-    write_json(out / RESULT, facts | {"rmse": result.results[0].rmse})
-    return result.results[0].rmse
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(file.read_text())) if file.is_file() else None
-    except ValueError:
-        raise DataError(f"{file}: damaged; delete it to have that run evaluated again") from None
 
 
 def write(table: Sequence[Variant], start: Evaluation, config: TrainConfig, out: Path) -> None:

@@ -11,22 +11,20 @@ As in `ablation.py`, each network has a folder of its own; what is finished is t
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dkn.data.sample import Dataset, Sample
-from dkn.errors import ConfigError, DataError
-from dkn.evaluation import evaluate, model_method, paper
+from dkn.errors import ConfigError
+from dkn.evaluation import paper
+from dkn.evaluation.runs import trained
 from dkn.networks import build
 from dkn.report import write_json
-from dkn.training import TrainConfig, Trainer
+from dkn.training import TrainConfig
 
-RESULT = "result.json"
 SIZES = (10, 100, 1000)
 
 
@@ -144,7 +142,9 @@ def run(
     runs = TABLES[table](config, sizes)
     for i, one in enumerate(runs):
         print(f"{i + 1} of {len(runs)}: {one.name}", flush=True)
-        runs[i] = dataclasses.replace(one, rmse=_trained(one, train, test, out / one.name, limit, device))
+        part = train if one.images is None else Part(train, one.images)
+        rmse = trained(one.config, part, test, out / one.name, one.scales, limit, device)
+        runs[i] = dataclasses.replace(one, rmse=tuple(rmse))
         count = min(len(test), limit or len(test))
         facts = {"table": table, "dataset": test.name, "unit": test.unit, "count": count, "steps": config.steps}
         rows = [
@@ -155,27 +155,6 @@ def run(
         write_json(out / f"{table}.json", facts | {"results": rows})
         (out / f"{table}.md").write_text(to_markdown(runs, config, test, count))
     return runs
-
-
-def _trained(one: Run, train: Dataset, test: Dataset, out: Path, limit: int | None, device: str) -> tuple[float, ...]:
-    part = train if one.images is None else Part(train, one.images)
-    trainer = Trainer(part, one.config, out, device=device, resume=True)
-    facts: dict[str, Any] = {"steps": one.config.steps, "dataset": test.name, "scales": list(one.scales)}
-    facts |= {"count": min(len(test), limit or len(test)), "images": len(part)}
-    if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
-        return tuple(known["rmse"])
-    model = trainer.run()
-    method = {one.name: model_method(model, device)}
-    rmse = tuple(evaluate(test, method, scale, limit=limit).results[0].rmse for scale in one.scales)
-    write_json(out / RESULT, facts | {"rmse": rmse})
-    return rmse
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(file.read_text())) if file.is_file() else None
-    except ValueError:
-        raise DataError(f"{file}: damaged; delete it to have that run evaluated again") from None
 
 
 def to_markdown(runs: Sequence[Run], config: TrainConfig, test: Dataset, count: int) -> str:
