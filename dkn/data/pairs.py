@@ -97,16 +97,24 @@ def read_map(path: Path) -> np.ndarray:
     Raises:
         DataError: missing, damaged, or of another shape.
     """
-    if path.suffix.lower() == ".npy":
-        try:
-            values = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a readable array ({error})") from None
-    else:
-        values = _read_image(path, cv2.IMREAD_UNCHANGED)
+    values = read_stored(path)
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "uif":
         raise DataError(f"{path}: {values.shape} {values.dtype}; expected one number a pixel, (H, W)")
     return values
+
+
+def read_stored(path: Path) -> np.ndarray:
+    """An array as it is stored in an image file (colours in OpenCV's order) or .npy.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    if path.suffix.lower() != ".npy":
+        return _read_image(path, cv2.IMREAD_UNCHANGED)
+    try:
+        return np.asarray(np.load(path))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable array ({error})") from None
 
 
 def read_levels(path: Path) -> np.ndarray:

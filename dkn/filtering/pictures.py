@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dkn.data.pairs import read_stored
 from dkn.errors import DataError
 from dkn.report import write_image
 
@@ -19,20 +20,12 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         DataError: missing, damaged, or of another shape.
     """
-    if path.suffix.lower() == ".npy":
-        try:
-            picture = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a readable array ({error})") from None
-    else:
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-        if picture is None:
-            raise DataError(f"{path}: " + ("not a readable image" if path.is_file() else "no such file"))
-        if picture.ndim == 3:
-            picture = cv2.cvtColor(picture, _ORDERS[picture.shape[2]])
+    picture = read_stored(path)
+    if picture.ndim == 3 and path.suffix.lower() != ".npy":
+        picture = cv2.cvtColor(picture, _ORDERS[picture.shape[2]])
     if picture.ndim not in (2, 3):
         raise DataError(f"{path}: {picture.shape}; expected (H, W) or (H, W, C)")
-    return np.asarray(picture)
+    return picture
 
 
 def check_writable(path: Path, picture: np.ndarray) -> None:
