@@ -324,15 +324,15 @@ def test_a_storm_of_parameters(bench):
 
 
 SLEEPER = """
-import os, signal, sys, rclpy
+import sys, time, rclpy
 from sensor_msgs.msg import Image
 rclpy.init()
 node = rclpy.create_node("sleeper")
 node.create_subscription(Image, sys.argv[1], lambda _: None, 1)
 while node.count_publishers(sys.argv[1]) == 0:
     rclpy.spin_once(node, timeout_sec=0.1)
-print("asleep", flush=True)
-os.kill(os.getpid(), signal.SIGSTOP)
+print("there", flush=True)
+time.sleep(600)
 """
 
 
@@ -342,8 +342,9 @@ def test_a_listener_that_never_reads(bench):
     command = [sys.executable, "-c", SLEEPER, topic]
     with subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.PIPE) as sleeper:
         try:
-            assert sleeper.stdout.readline() == b"asleep\n"
+            assert sleeper.stdout.readline() == b"there\n"
             bench.until(lambda: bench.ros.count_subscribers(topic) == 2, "the other listener")
+            sleeper.send_signal(signal.SIGSTOP)
             for _ in range(30):
                 bench.output(send_pair(bench, bench.now()))
         finally:

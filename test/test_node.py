@@ -969,7 +969,7 @@ def test_message_filters_instead_of_our_own(tmp_path, models):
 def test_message_filters_is_missed_in_words(start):
     if find_spec("message_filters"):
         pytest.skip("message_filters is installed")
-    status, err = start("-p", "synchronizer:=message_filters")
+    status, err = start("-p", "mode:=fdkn", "-p", "synchronizer:=message_filters")
     assert status == 2
     assert_one_line(err, "message-filters", "nearest")
 

@@ -27,7 +27,9 @@ ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
     "jinja2": "python3-jinja2",
+    "backports": None,  # comes with rosbags, like lz4
     "lightning_fabric": None,
+    "lz4": None,
     "matplotlib": "python3-matplotlib",
     "numba": None,
     "numpy": "python3-numpy",
@@ -50,7 +52,12 @@ PYPI_NAMES = {
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
 ROS_ONLY = {"cv_bridge", "launch", "launch_ros", "message_filters"}
 # Not asked for by name: parts of another requirement.
-BROUGHT_ALONG = {"rcl_interfaces": "ros-kilted-rclpy", "builtin_interfaces": "ros-kilted-rclpy"}
+BROUGHT_ALONG = {
+    "rcl_interfaces": "ros-kilted-rclpy",
+    "builtin_interfaces": "ros-kilted-rclpy",
+    "lz4": "rosbags",
+    "backports": "rosbags",
+}
 OURS = {"dkn", "dkn_ros"}
 
 
@@ -63,7 +70,8 @@ def imported(*folders: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 names.add(node.module.split(".")[0])
-    return names - OURS - set(sys.stdlib_module_names)
+    later = {"compression"}  # of Python's own library from 3.14 on
+    return names - OURS - set(sys.stdlib_module_names) - later
 
 
 def requirements(*files: str) -> dict[str, str]:

@@ -121,7 +121,7 @@ def evaluate(
         for name, upsample in upsamplers.items():
             found[name].append(weighted_f_measure(upsample(low, color).clip(0, 1), truth))
     means = {name: [s for s in scores if not math.isnan(s)] for name, scores in found.items()}
-    if not all(means.values()):
+    if not means or not all(means.values()):
         raise ConfigError("nothing to evaluate: no picture, no method, or nothing salient")
     return {name: float(np.mean(scores)) for name, scores in means.items()}
 
