@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 
 def size(text: str) -> tuple[int, int]:
@@ -14,3 +16,13 @@ def size(text: str) -> tuple[int, int]:
     if min(width, height) < 32:
         raise argparse.ArgumentTypeError(f"{text}: at least 32x32 is needed")
     return width, height
+
+
+def add_data_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Which data set, and where it lies."""
+    parser.add_argument("--dataset", choices=names, default="nyu")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="its file or folder (docs/data.md); synthetic: a folder to keep it in"
+    )
+    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
+    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from dkn import bench_command, report
+from dkn.arguments import add_data_options
 from dkn.data.pairs import read_color, read_map
 from dkn.data.registry import HALVED, open_dataset
 from dkn.data.sample import Dataset
@@ -27,6 +28,17 @@ from dkn.segmentation import comparison as segmentation
 from dkn.training import TrainConfig
 from dkn.training import command as train_command
 from dkn.upsampler import Upsampler, upsample_bicubic
+
+ROOMS = {
+    "filter": (filter_command, "filter a picture: noise, texture, or a map of fewer pixels"),
+    "denoise": (denoising, "train networks on noisy depth, and evaluate them"),
+    "saliency": (saliency, "weighted F-measure of upsampled saliency maps"),
+    "segment": (segmentation, "segmentation with the layer, bilinear upsampling, guided filter"),
+    "gallery": (gallery, "restoration and removal of texture on rendered pictures"),
+    "train": (train_command, "train a network"),
+    "bench": (bench_command, "time and memory of every engine, against the reference"),
+}
+"""Commands that have a room of their own, with all their options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,29 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(upsample, precision="auto")
     upsample.set_defaults(run=_upsample)
 
-    filtering = commands.add_parser("filter", help="filter a picture: noise, texture, or a map of fewer pixels")
-    filter_command.add_options(filtering)
-    filtering.set_defaults(run=filter_command.run)
-
-    denoise = commands.add_parser("denoise", help="train networks on noisy depth, and evaluate them")
-    denoising.add_options(denoise)
-    denoise.set_defaults(run=denoising.run)
-
-    salient = commands.add_parser("saliency", help="weighted F-measure of upsampled saliency maps")
-    saliency.add_options(salient)
-    salient.set_defaults(run=saliency.run)
-
-    segment = commands.add_parser("segment", help="segmentation with the layer, bilinear upsampling, guided filter")
-    segmentation.add_options(segment)
-    segment.set_defaults(run=segmentation.run)
-
-    pictures = commands.add_parser("gallery", help="restoration and removal of texture on rendered pictures")
-    gallery.add_options(pictures)
-    pictures.set_defaults(run=gallery.run)
-
-    train = commands.add_parser("train", help="train a network")
-    train_command.add_options(train)
-    train.set_defaults(run=train_command.run)
+    for name, (room, about) in ROOMS.items():
+        command = commands.add_parser(name, help=about)
+        room.add_options(command)
+        command.set_defaults(run=room.run)
 
     evaluation = commands.add_parser("evaluate", help="RMSE of models and baselines on a data set")
     evaluate_command.add_options(evaluation)
@@ -89,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate = commands.add_parser(
         "ablate", help="train and evaluate the networks of the paper's Table 4, or of the supplement; resumes itself"
     )
-    _add_data_options(ablate, HALVED)
+    add_data_options(ablate, HALVED)
     ablate.add_argument(
         "--table", choices=["4", *supplement.TABLES], default="4", help="the paper's 4, or by what varies"
     )
@@ -107,10 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
     ablate.set_defaults(run=_ablate)
 
-    bench = commands.add_parser("bench", help="time and memory of every engine, against the reference")
-    bench_command.add_options(bench)
-    bench.set_defaults(run=bench_command.run)
-
     export = commands.add_parser("export", help="write a model's convolutions for other runtimes")
     export.add_argument("--model", required=True, help="model file or short name (fdkn_x8)")
     export.add_argument("--format", choices=["onnx"], default="onnx")
@@ -118,15 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, help="file to write (.onnx)")
     export.set_defaults(run=_export)
     return parser
-
-
-def _add_data_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    parser.add_argument("--dataset", choices=names, default="nyu")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="its file or folder (docs/data.md); synthetic: a folder to keep it in"
-    )
-    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
-    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")
 
 
 def _open_dataset(options: argparse.Namespace, split: Literal["train", "test"]) -> Dataset:

@@ -23,6 +23,7 @@ from dkn.errors import ConfigError
 from dkn.kernels import weighted_average
 from dkn.sampling import regular_taps
 
+LUMA = 0.299, 0.587, 0.114  # of R, G and B, ITU-R BT.601
 STRIDE = 4  # of both networks: two DownConv layers (DKN), resampling by 4 (FDKN)
 
 
@@ -351,9 +352,9 @@ class DKNStream(Stream):
 
 
 def _grey(rgb: Tensor) -> Tensor:
-    """ITU-R BT.601 luma, (N, 3, H, W) → (N, 1, H, W)."""
-    r, g, b = rgb.unbind(1)
-    return (0.299 * r + 0.587 * g + 0.114 * b)[:, None]
+    """Luma, (N, 3, H, W) → (N, 1, H, W)."""
+    r, g, b = (weight * channel for weight, channel in zip(LUMA, rgb.unbind(1), strict=True))
+    return (r + g + b)[:, None]
 
 
 def _crop(x: Tensor | None, height: int, width: int) -> Tensor | None:

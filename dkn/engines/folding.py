@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dkn.networks import KernelNetwork, Stream
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in the network
+from dkn.networks import LUMA, KernelNetwork, Stream
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
     weight = first.weight / np.float32(white)
     if stream.image == "grey":
         by_phase = weight.reshape(len(weight), 1, -1, *weight.shape[2:])  # channels · phases, as pixel_unshuffle has it
-        mixed = by_phase * LUMA[:, None, None, None]
+        mixed = by_phase * np.array(LUMA, np.float32)[:, None, None, None]
         weight = mixed.reshape(len(weight), -1, *weight.shape[2:])
     return replace(stream, image="rgb", features=(replace(first, weight=weight), *others))
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dkn.evaluation import rmse
 from dkn.filtering.denoising import guided_filter
 from dkn.filtering.filter import TASKS, Filter
 from dkn.filtering.scenes import flash_pair, infrared, render
@@ -57,8 +58,7 @@ def results(example: Example, model: str | Path, device: str = "auto") -> dict[s
 
 def rmse_levels(picture: np.ndarray, truth: np.ndarray) -> float:
     """Root mean square error of pictures in 0..1 in grey levels, without the border that the window reaches over."""
-    inner = (slice(8, -8),) * 2
-    return float(255 * np.sqrt(np.mean((picture[inner].astype(np.float64) - truth[inner]) ** 2)))
+    return 255 * rmse(picture, truth, border=8)
 
 
 def _guided(example: Example, iterations: int, guided: bool, parameters: dict[str, float]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
+from dkn.arguments import add_data_options
 from dkn.data.registry import DATASETS, HALVED, TEST_ONLY, open_dataset
 from dkn.data.rooms import Rooms
 from dkn.data.sample import Dataset
@@ -60,10 +61,7 @@ _HELP = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Everything that `dkn train` takes."""
-    parser.add_argument("--dataset", choices=[name for name in DATASETS if name not in TEST_ONLY], default="nyu")
-    parser.add_argument("--data", type=Path, required=True, help="its file or folder (docs/data.md)")
-    parser.add_argument("--unit", type=float, help="folder: metres a count; default 0.001 for 16 bits, 1 for floats")
-    parser.add_argument("--depth-folder", help="folder: which sub-folder holds the depth, where there are several")
+    add_data_options(parser, [name for name in DATASETS if name not in TEST_ONLY])
     parser.add_argument("--synthetic-data", type=Path, help="folder of the rendered rooms; default: rooms in --out")
     parser.add_argument("--model", choices=["fdkn", "dkn"], default="fdkn", help="architecture")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-GREY = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601
+from dkn.networks import LUMA
 
 
 def jitter(color: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -23,5 +23,5 @@ def jitter(color: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     bright = color.astype(np.float32) * (brightness / 255)
     mean = bright.mean()
     contrasted = mean + contrast * (bright - mean)
-    grey = (contrasted @ GREY)[..., None]
+    grey = (contrasted @ np.array(LUMA, np.float32))[..., None]
     return np.asarray(255 * (grey + saturation * (contrasted - grey)).clip(0, 1) ** gamma)
