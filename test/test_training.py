@@ -420,6 +420,20 @@ def test_begin_with_a_network_that_was_told_less(dataset, tmp_path, make_model, 
         Trainer(dataset, dataclasses.replace(TINY, network=deeper), tmp_path / "r", init=init)
 
 
+def test_begin_without_the_colour_or_the_residual_connection_of_a_model(dataset, tmp_path, make_model):
+    init = make_model(tmp_path / "m.safetensors", config=SMALL)
+    theirs = checkpoint.load(init)[0].state_dict()
+    for i, change in enumerate(({"guidance": "none"}, {"residual": False})):
+        network = dataclasses.replace(SMALL, **change)
+        trainer = Trainer(dataset, dataclasses.replace(TINY, network=network), tmp_path / f"run{i}", init=init)
+        ours = trainer.network.state_dict()
+        assert any(name.startswith("guidance") for name in ours) == (network.guidance != "none")
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    blind = make_model(tmp_path / "blind.safetensors", config=dataclasses.replace(SMALL, guidance="none"))
+    with pytest.raises(ConfigError, match="another network"):  # colour cannot be made up
+        Trainer(dataset, TINY, tmp_path / "run", init=blind)
+
+
 def test_a_model_for_many_scales_says_so(dataset, tmp_path):
     config = dataclasses.replace(TINY, network=TOLD, scale=(2, 4), degradation="sensor")
     Trainer(dataset, config, tmp_path).save()

@@ -54,8 +54,9 @@ class Trainer:
         config: how.
         out: folder for the state (`state.pt`) and the model (`model.safetensors`).
         resume: go on from the state in `out`, if there is one.
-        init: model file whose weights to begin with. Its window may be another, and it may have been shown depth alone:
-            what is told beside depth then has no weight at first.
+        init: model file whose weights to begin with. It may differ in its window and its residual connection; have seen
+            colour that the network will not see; and have been shown depth alone: what is told beside depth then has
+            no weight at first.
         rooms: rendered rooms, if the configuration mixes them in.
         draw: what gives the batch of a step, in place of `draw_batch`.
         processes: those that train together; default: all that torchrun started (`dkn.training.processes.join`).
@@ -233,14 +234,17 @@ class Trainer:
     def _initialise(self, init: Path) -> None:
         source, info = checkpoint.load(init)
         ours, theirs = self.config.network, source.config
-        alike = dataclasses.replace(theirs, window=ours.window, depth_channels=ours.depth_channels)
-        if alike != ours or theirs.depth_channels > ours.depth_channels:
+        free = {name: getattr(ours, name) for name in ("window", "residual", "depth_channels")}
+        if ours.guidance == "none":
+            free["guidance"] = "none"
+        if dataclasses.replace(theirs, **free) != ours or theirs.depth_channels > ours.depth_channels:
             raise ConfigError(f"{init}: another network than the one to be trained ({theirs})")
-        weights = source.state_dict()
+        known, weights = source.state_dict(), {}
         for name, own in self.network.state_dict().items():
+            weights[name] = known[name].to(self.device)
             if (missing := own.shape[1] - weights[name].shape[1] if own.ndim > 1 else 0) > 0:
                 zeros = own.new_zeros(len(own), missing, *own.shape[2:])
-                weights[name] = torch.cat((weights[name].to(self.device), zeros), dim=1)
+                weights[name] = torch.cat((weights[name], zeros), dim=1)
         self.network.load_state_dict(weights)
         scale = f"{info.scale}x" if info.scale else "many scales"
         self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps"
