@@ -141,6 +141,13 @@ class NodeProcess:
             assert time.monotonic() < end, f"no handler of SIGTERM:\n{self.output}"
             time.sleep(0.01)
 
+    def wait_for(self, text: str) -> None:
+        """Until it has said this."""
+        end = time.monotonic() + LIMIT
+        while text not in self.output:
+            assert time.monotonic() < end, f"waited in vain for {text!r}:\n{self.output}"
+            time.sleep(0.05)
+
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
         try:

@@ -41,6 +41,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 MILLISECOND = 1_000_000
 SECOND = 1000 * MILLISECOND
 WARN = b"\x01"
+FAULTY = (str(Path(__file__).with_name("faulty_node.py")),)
 
 Y, X = np.mgrid[:12, :16]
 MILLIMETRES = (1500 + 40 * X + 25 * Y + 3 * X * Y).astype(np.uint16)
@@ -82,8 +83,7 @@ def node(tmp_path_factory, models) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory, models) -> Iterator[Bench]:
-    program = (str(Path(__file__).with_name("faulty_node.py")),)
-    with running(tmp_path_factory.mktemp("node"), models, program=program, mode="fdkn_x4") as bench:
+    with running(tmp_path_factory.mktemp("node"), models, program=FAULTY, mode="fdkn_x4") as bench:
         yield bench
 
 
@@ -392,6 +392,18 @@ def test_an_engine_that_fails_is_replaced(faulty):
     assert faulty.counters()["engine"] != "glass (cpu, fp32)"
     np.testing.assert_allclose(pixels(faulty.exchange(color(), depth())), expected, atol=1)
     assert "dropped failed" not in since(before, counted(faulty))
+
+
+def test_it_ends_at_once_though_a_library_would_not(tmp_path, models):
+    """A node that takes its time is killed by `ros2 launch`. Python itself would wait for the library's thread."""
+    for mode, status, said in (("plain_x4", 0, "engine glass"), ("no_such_model", 2, "no model 'no_such_model'")):
+        node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, program=FAULTY, mode=mode, device="cpu")
+        try:
+            node.wait_for(said)
+            assert node.end(signal.SIGINT) == status, node.output
+            assert "Traceback" not in node.output
+        finally:
+            node.process.kill()
 
 
 @pytest.mark.parametrize("has_event", [True, False], ids=["event", "no event"])
