@@ -16,6 +16,7 @@ from functools import partial
 
 from dkn.arguments import size
 from dkn_ros.node_process import PROGRAM
+from dkn_ros.parameters import Parameters
 from dkn_ros.share import fast_dds_environment
 from dkn_ros.terminal import exit_status
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dkn_ros.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="[30]")
     parser.add_argument("--rate", type=float, default=30.0, help="pairs per second [30]")
-    parser.add_argument("--mode", default="fdkn_x8", help="model [fdkn_x8]")
+    parser.add_argument("--mode", default=Parameters.mode, help="the node's parameter mode [%(default)s]")
     parser.add_argument(
         "--size", type=size, default=(320, 240), metavar="WxH", help="of colour; depth has an eighth of it [320x240]"
     )
@@ -76,7 +77,7 @@ def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: floa
     period = max(1.0, seconds / 200)
     print(f"{'minutes':>8} {'Hz':>7} {'MiB':>8} {'files':>6} {'threads':>8} {'CPU':>6}")
     depth_size = color_size[0] // 8, color_size[1] // 8
-    with Rig(PROGRAM, {"mode": mode, "diagnostics_period": 1.0}, color_size, depth_size, rate_hz) as rig:
+    with Rig(PROGRAM, {"mode": mode}, color_size, depth_size, rate_hz) as rig:
         rig.start()
         node, begin = Usage(rig.node.pid), time.monotonic()
         shown = begin
