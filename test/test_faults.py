@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,20 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from ros_harness import COLOR_FRAME, ENVIRONMENT, LIMIT, Bench, NodeProcess, image, nanoseconds, pixels
+from ros_harness import (
+    COLOR_FRAME,
+    ENVIRONMENT,
+    LIMIT,
+    METRES,
+    MILLIMETRES,
+    RGB,
+    Bench,
+    NodeProcess,
+    image,
+    nanoseconds,
+    pixels,
+    running,
+)
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dkn_ros import images, outputs
@@ -43,11 +55,6 @@ SECOND = 1000 * MILLISECOND
 WARN = b"\x01"
 FAULTY = (str(Path(__file__).with_name("faulty_node.py")),)
 
-Y, X = np.mgrid[:12, :16]
-MILLIMETRES = (1500 + 40 * X + 25 * Y + 3 * X * Y).astype(np.uint16)
-METRES = (MILLIMETRES / 1000).astype(np.float32)
-RGB = np.random.default_rng(3).integers(0, 200, (48, 64, 3), np.uint8)
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, make_model, make_bicubic_model) -> Path:
@@ -57,27 +64,9 @@ def models(tmp_path_factory, make_model, make_bicubic_model) -> Path:
     return folder
 
 
-@contextmanager
-def running(folder: Path, models: Path, **options: Any) -> Iterator[Bench]:
-    """A node with a camera and a viewer, through which frames flow; it has to end well."""
-    options = {"device": "cpu", "precision": "fp32", "mode": "plain_x4", "diagnostics_period": 0.2} | options
-    node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **options)
-    bench = Bench(node)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(color(), depth())
-        yield bench
-        assert node.end() == 0, node.output
-        assert "Traceback" not in node.output
-    finally:
-        node.process.kill()
-        bench.close()
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory, models) -> Iterator[Bench]:
-    with running(tmp_path_factory.mktemp("node"), models, engine="torch") as bench:
+    with running(tmp_path_factory.mktemp("node"), models, engine="torch", mode="plain_x4") as bench:
         yield bench
 
 
@@ -437,22 +426,12 @@ def test_listeners_are_noticed_with_and_without_an_event_that_tells_of_them(inne
 
 def test_killed_and_started_again(tmp_path, models):
     """The camera and the viewer stay; nobody tidied up behind the node that was killed."""
-    options = {"environment": {"DKN_MODELS": str(models)}, "mode": "plain_x4", "engine": "torch"}
-    first = NodeProcess(tmp_path, **options)
-    bench = Bench(first)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(color(), depth())
-        assert first.end(signal.SIGKILL) == -signal.SIGKILL
-        bench.node = NodeProcess(tmp_path, first.namespace, **options)
+    options = {"mode": "plain_x4", "engine": "torch"}
+    with running(tmp_path, models, **options) as bench:
+        assert bench.node.end(signal.SIGKILL) == -signal.SIGKILL
+        bench.node = NodeProcess(tmp_path, bench.node.namespace, {"DKN_MODELS": str(models)}, **options)
         bench.warm_up(color(), depth())
         bench.output(send_pair(bench, bench.now()))
-        assert bench.node.end() == 0, bench.node.output
-    finally:
-        first.process.kill()
-        bench.node.process.kill()
-        bench.close()
 
 
 # ------------------------------------------------------------------------------------------ compressed output
