@@ -116,6 +116,15 @@ class Rig:
         time.sleep(seconds)
         self._executor.create_task(self._listen)
 
+    def first_depth(self) -> float:
+        """`look_away`; then the seconds from listening again to the first depth."""
+        self.look_away()
+        known, begin = len(self.round_trips_ms), time.monotonic()
+        while len(self.round_trips_ms) == known:
+            self.check()
+            time.sleep(0.001)
+        return time.monotonic() - begin
+
     def _listen(self) -> None:
         topic, qos = "depth_upsampled/image_rect", QoSProfile(depth=5)
         self._listener = self._ros.create_subscription(Image, topic, self._on_depth, qos)

@@ -181,6 +181,31 @@ def test_a_node_that_does_not_start_is_one_line(bag, environment):
     assert "nonesuch" in result.stderr and "Traceback" not in result.stderr
 
 
+FULL_DISK = """
+import resource, signal, sys
+from dkn_ros import recorder, replay
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+class Recorder(recorder.Recorder):
+    def flush(self):  # only now: the node has started, and has files of its own
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        super().flush()
+
+replay.play.__globals__["Recorder"] = Recorder
+sys.exit(replay.main())
+"""
+
+
+def test_a_disk_that_fills_while_answers_are_recorded_is_one_line(bag, environment, tmp_path):
+    """No file of the command may grow any more, which the system reports as it does a full disk."""
+    command = [sys.executable, "-c", FULL_DISK, bag, *TOPICS, "--scale", "4", "--record", tmp_path / "answers"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 2
+    assert f"dkn-replay: cannot write the bag {tmp_path / 'answers'}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "answers").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
