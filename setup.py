@@ -48,7 +48,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "upsample = dkn_ros.__main__:main",
+            "upsample = dkn_ros.__main__:run",
             "replay = dkn_ros.replay:main",
             "dkn-replay = dkn_ros.replay:main",
             "frames_to_bag = dkn_ros.frames:main",

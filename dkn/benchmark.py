@@ -34,6 +34,7 @@ from dkn.engines import ENGINES, Choice, plan
 from dkn.engines.folding import Convolution, fold
 from dkn.engines.reference import ReferenceEngine, average_by_unfolding
 from dkn.errors import CheckpointError, ConfigError
+from dkn.machine import processor
 from dkn.models import find_model
 from dkn.networks import KernelNetwork, NetworkConfig, build
 from dkn.training import TrainConfig, Trainer
@@ -346,13 +347,7 @@ def describe(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name = "CPU"
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {torch.get_num_threads()} threads"
+    return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 def _choices(device: torch.device, engines: list[str] | None, precision: str) -> list[Choice]:

@@ -12,15 +12,16 @@ from xml.etree import ElementTree
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 460, 250
+WIDTH, HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44  # margins of the plot
 _DOTS = 400  # marks of a series beyond which they are thinned out
 
 
 def lines(series: Mapping[str, Points], x_label: str, y_label: str) -> str:
-    """Curves over a common axis, their y from 0 upwards. Points that are not finite interrupt a curve."""
+    """Curves over a common axis, the first on top, their y from 0 upwards. A point that is not finite interrupts a
+    curve."""
     plot = _numeric(series, x_label, y_label)
-    for index, (name, points) in enumerate(series.items()):
+    for index, (name, points) in reversed(list(enumerate(series.items()))):
         parts: list[list[tuple[float, float]]] = [[]]
         for x, y in points:
             if math.isfinite(y):

@@ -18,10 +18,15 @@ LIBRARIES = {
 }
 
 
+def processor() -> str:
+    """Its name."""
+    return _line("/proc/cpuinfo", "model name") or platform.machine()
+
+
 def machine() -> dict[str, str]:
     """Processor, memory, system and Python, as text by name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"processor": f"{_line('/proc/cpuinfo', 'model name') or platform.machine()}, {cores} cores"}
+    found = {"processor": f"{processor()}, {cores} cores"}
     if memory := _line("/proc/meminfo", "MemTotal"):
         found["memory"] = f"{int(memory.split()[0]) / 2**20:.0f} GiB"
     found["system"] = f"{_line('/etc/os-release', 'PRETTY_NAME', '=') or platform.system()}, {platform.release()}"

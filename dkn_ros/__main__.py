@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dkn.threads import sleep_between_work
 from dkn_ros.share import NODE_PROFILE, fast_dds_environment
@@ -19,16 +19,20 @@ SIGNAL_PERIOD = 0.5  # seconds between looks for a signal while nothing else hap
 
 
 class _Stop:
-    """SIGINT and SIGTERM ask for an end; nothing is interrupted in the middle of what it does."""
+    """SIGINT and SIGTERM ask for an end; nothing that was begun is interrupted in the middle of what it does."""
 
     _SIGNALS = signal.SIGINT, signal.SIGTERM
 
     def __init__(self) -> None:
         self.asked = False
+        self.begun = False
+        """Whether there is anything yet that has to be ended in order."""
         for number in self._SIGNALS:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self.begun:
+            os._exit(0)
         self.asked = True
         # Ctrl-C reaches a launched node twice, from the terminal and from launch; and Python gives up its handlers
         # before it has ended, so that a late second one would kill it.
@@ -46,7 +50,7 @@ def main(arguments: list[str] | None = None, make_node: Callable[[], UpsampleNod
     Returns:
         The exit status: 2 for a mistake of the user's.
     """
-    stop = _Stop()  # before the imports below, which take a second
+    stop = _Stop()  # before the imports below, which take a second, and ten on a busy machine
     sleep_between_work()
     os.environ.update(fast_dds_environment(NODE_PROFILE))  # read when the first participant is made
     import rclpy
@@ -56,6 +60,7 @@ def main(arguments: list[str] | None = None, make_node: Callable[[], UpsampleNod
     from dkn.errors import ConfigError, DknError
     from dkn_ros.node import UpsampleNode
 
+    stop.begun = True
     node = None
     try:
         try:
@@ -78,5 +83,17 @@ def main(arguments: list[str] | None = None, make_node: Callable[[], UpsampleNod
     return 0
 
 
+def run(make_node: Callable[[], UpsampleNode] | None = None) -> NoReturn:
+    """`main` for a process that has nothing else to do, with the arguments of its command line.
+
+    Once the node is closed, the process is left at once. For Python to take PyTorch and the engines apart lasts a
+    second, and on a busy machine longer than the five that `ros2 launch` waits.
+    """
+    status = main(make_node=make_node)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

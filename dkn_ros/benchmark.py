@@ -1,6 +1,7 @@
 """`dkn-replay --benchmark`: what transport and node cost without a network, with and without the Fast DDS profiles.
 
 A camera sends colour and depth to a node that gives back the depth as it came, in another process, and listens for it.
+Or, with `--start` and `--overload`, to the node as users run it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from dkn.arguments import size
 from dkn_ros.node_process import PROGRAM
@@ -30,12 +32,16 @@ from dkn_ros.share import (
 )
 from dkn_ros.terminal import exit_status
 
+T = TypeVar("T")
+
 IDLE = 5.0  # seconds without a listener
 TRANSPORTS = {
     "profile": "camera and node with config/fastdds.xml",
     "node's own": "the node as it is, the camera with Fast DDS's defaults",
     "defaults": "both with Fast DDS's defaults",
 }
+OVERLOADS = (15.0, 30.0, 60.0, 120.0)  # pairs per second
+SCALE = 8  # of the sizes of colour and depth, where there is a network
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,26 @@ class Result:
     """Of the node while nobody listens, though the camera goes on."""
 
 
+@dataclass(frozen=True)
+class Overload:
+    """What the node does, with its network, when a camera is faster than that. Times in milliseconds."""
+
+    rate_hz: float
+    answered_hz: float
+    superseded: float
+    """Share of the pairs in whose place a newer one was upsampled."""
+    uncounted: int
+    """Pairs of which the node's counters do not say what became of them: those at work just then."""
+    round_trip: dict[str, float]
+    first_depth: float
+    """From when a listener comes back, the node being idle, to its first depth."""
+
+    @property
+    def frame(self) -> float:
+        """From one depth to the next."""
+        return 1000 / self.answered_hz if self.answered_hz else float("nan")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="dkn-replay --benchmark", description=__doc__.splitlines()[0])
@@ -85,6 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--compressed", choices=("jpeg", "png"), default="", help="colour so compressed, depth as compressedDepth (PNG)"
     )
     parser.add_argument("--start", action="store_true", help="measure instead how long the node takes to start")
+    parser.add_argument(
+        "--overload",
+        action="store_true",
+        help="measure instead the node with its network, behind faster cameras",
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return exit_status("dkn-replay --benchmark", partial(_run, parser.parse_args(arguments)))
 
@@ -94,6 +125,9 @@ def _run(given: argparse.Namespace) -> None:
         width, height = given.size
         print(f"start of the node to its first depth, 8x to {width}x{height}: {start_up(given.size):.1f} s")
         return
+    if given.overload:
+        _overloads(given)
+        return
     for name, meaning in TRANSPORTS.items():
         print(f"{name}: {meaning}")
     print(f"\n{_HEADER}")
@@ -102,39 +136,100 @@ def _run(given: argparse.Namespace) -> None:
     for rate, transport, reliable in product(rates, TRANSPORTS, (True, False)):
         results.append(run(Case(transport, reliable, rate, given.seconds, given.size, given.compressed)))
         print(_row(results[-1]), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    _write(given.json, results)
+
+
+def _overloads(given: argparse.Namespace) -> None:
+    width, height = given.size
+    print(f"the node with its network, {SCALE}x to {width}x{height}\n\n{_OVERLOAD_HEADER}")
+    results = []
+    for rate in OVERLOADS:
+        results.append(overload(given.size, rate, given.seconds))
+        print(_overload_row(results[-1]), flush=True)
+    _write(given.json, results)
+
+
+def _write(path: Path | None, results: Sequence[Result | Overload]) -> None:
+    if path:
+        path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
 
 
 def run(case: Case) -> Result:
-    """Measure in a process of its own: Fast DDS reads its profile once.
+    """Measure transport and node.
 
     Raises:
         ConfigError: the node does not start, or nothing comes back.
     """
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_measure, case).result()
+    return _alone(_measure, case)
 
 
 def start_up(color_size: tuple[int, int]) -> float:
     """Seconds from the start of the node's process, with its network, to the first depth that comes back.
 
     Raises:
-        ConfigError: the node does not start, or nothing comes back.
+        ConfigError: as for `run`.
     """
+    return _alone(_start_up, color_size)
+
+
+def overload(color_size: tuple[int, int], rate_hz: float, seconds: float) -> Overload:
+    """Measure the node, with its network, behind a camera of this rate.
+
+    Raises:
+        ConfigError: as for `run`.
+    """
+    return _alone(_overload, color_size, rate_hz, seconds)
+
+
+def _alone(measure: Callable[..., T], *arguments: object) -> T:
+    """In a process of its own: Fast DDS reads its profile once."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_start_up, color_size).result()
+        return pool.submit(measure, *arguments).result()
 
 
 def _start_up(color_size: tuple[int, int]) -> float:
     os.environ.update(fast_dds_environment())
     from dkn_ros.rig import Rig
 
-    depth_size = (color_size[0] // 8, color_size[1] // 8)
     begin = time.monotonic()
-    with Rig(PROGRAM, {}, color_size, depth_size, rate_hz=30.0) as rig:
+    with Rig(PROGRAM, {}, color_size, _reduced(color_size), rate_hz=30.0) as rig:
         rig.start()
         return time.monotonic() - begin
+
+
+def _overload(color_size: tuple[int, int], rate_hz: float, seconds: float) -> Overload:
+    os.environ.update(fast_dds_environment())
+    from dkn_ros.diagnostics import percentiles
+    from dkn_ros.rig import Rig
+
+    with Rig(PROGRAM, {}, color_size, _reduced(color_size), rate_hz) as rig:
+        rig.start()
+        time.sleep(2.0)  # until all have found each other, and the first frame's extra work is done
+
+        def counts() -> dict[str, int]:
+            said = rig.values()
+            counters = {n: int(said.get(n, 0)) for n in ("matched", "published", "dropped superseded", "dropped idle")}
+            return counters | {"back": len(rig.round_trips_ms)}
+
+        before, begin = counts(), time.monotonic()
+        time.sleep(seconds)
+        after, took = counts(), time.monotonic() - begin
+        done = {name: after[name] - before[name] for name in after}
+        trips = percentiles(rig.round_trips_ms[before["back"] : after["back"]])
+        first_depth = 1000 * rig.first_depth()
+        now = counts()
+    return Overload(
+        rate_hz=rate_hz,
+        answered_hz=done["published"] / took,
+        superseded=done["dropped superseded"] / max(done["matched"], 1),
+        uncounted=now["matched"] - now["published"] - now["dropped superseded"] - now["dropped idle"],
+        round_trip={rank: trips.get(rank, float("nan")) for rank in ("p50", "p99")},
+        first_depth=first_depth,
+    )
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] // SCALE, size[1] // SCALE
 
 
 def _node_environment(transport: str) -> dict[str, str]:
@@ -207,6 +302,18 @@ def _row(r: Result) -> str:
         f"{name:34} {r.arrived:8.1%} {r.answered:8.1%} {r.delivered:9.1%} "
         f"{r.published['p50']:6.1f} {r.published['p99']:7.1f} {r.round_trip['p50']:6.1f} {r.round_trip['p99']:7.1f} "
         f"{r.node_cpu:6.0%} {r.idle_cpu:6.1%} {r.camera_cpu:7.0%}"
+    )
+
+
+_OVERLOAD_HEADER = f"""\
+{"pairs":>7} {"answered":>9} {"super-":>7} {"not":>8} {"from one to":>12} {"round trip ms":>15} {"new listener's":>15}
+{"Hz":>7} {"Hz":>9} {"seded":>7} {"counted":>8} {"the next ms":>12} {"p50":>7} {"p99":>7} {"first depth ms":>15}"""
+
+
+def _overload_row(r: Overload) -> str:
+    return (
+        f"{r.rate_hz:7g} {r.answered_hz:9.1f} {r.superseded:7.1%} {r.uncounted:8} {r.frame:12.0f} "
+        f"{r.round_trip['p50']:7.0f} {r.round_trip['p99']:7.0f} {r.first_depth:15.0f}"
     )
 
 

@@ -23,14 +23,13 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from dkn.data.pairs import COLOR_TYPES, DEPTH_TYPES, read_color, read_map
+from dkn.data.pairs import COLOR_FOLDERS, COLOR_TYPES, DEPTH_TYPES, color_and_depth_folders, read_color, read_map
 from dkn.depth import to_metres
 from dkn.errors import ConfigError, DataError
 from dkn_ros import bags
 from dkn_ros.bags import BagWriter
 from dkn_ros.terminal import exit_status, say
 
-COLOR_FOLDERS = ("rgb", "color", "colour", "images")
 DEPTH_FOLDERS = ("depth", "depth_raw")  # which of several is the depth topic
 START_NS = 1_000_000_000  # stamp of the time 0: a stamp of zero means none
 EPOCH = 1e8  # seconds; times beyond are since 1970, and stamps as they are
@@ -72,14 +71,12 @@ def _folders(folder: Path) -> tuple[str, list[str]]:
     """The folder of colour, and those of depth, the one for the depth topic first."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    colors = [name for name in COLOR_FOLDERS if name in names]
-    depths = [name for name in names if name.lower().startswith("depth")]
-    if not colors or not depths:
+    color, depths = color_and_depth_folders(folder)
+    if color is None or not depths:
         raise DataError(
             f"{folder}: needs one of the folders {', '.join(COLOR_FOLDERS)}, and one that begins with depth"
         )
-    return colors[0], sorted(depths, key=lambda name: (name not in DEPTH_FOLDERS, name))
+    return color.name, sorted((depth.name for depth in depths), key=lambda name: (name not in DEPTH_FOLDERS, name))
 
 
 def _listed(folder: Path, names: Sequence[str]) -> list[Files]:

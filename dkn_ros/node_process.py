@@ -15,7 +15,7 @@ import yaml
 from dkn.errors import ConfigError
 
 PROGRAM = ("-m", "dkn_ros")  # arguments for Python that start the node
-END_TIMEOUT = 60.0  # seconds that it may take to end; on a busy machine PyTorch alone takes several
+END_TIMEOUT = 20.0  # seconds that it may take to end, of which a frame in work may need some
 
 
 @contextlib.contextmanager

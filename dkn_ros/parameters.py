@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 from dkn_ros.images import MAX_PIXELS
+from dkn_ros.sync import MAX_WAIT, SLOP
 
 MAX_DEPTH = 65.535  # metres, the most that 16UC1 can say
 
@@ -53,10 +54,10 @@ class Parameters:
         "nearest", "nearest (our own), or the message_filters package", choices=("nearest", "message_filters")
     )
     slop: float = _parameter(
-        0.02, "largest difference between the stamps of a pair, inclusive [s]", limits=(0.0, 1.0), live=True
+        SLOP, "largest difference between the stamps of a pair, inclusive [s]", limits=(0.0, 1.0), live=True
     )
     max_wait: float = _parameter(
-        0.01, "longest wait of a pair of unequal stamps for a nearer partner [s]", limits=(0.001, 1.0)
+        MAX_WAIT, "longest wait of a pair of unequal stamps for a nearer partner [s]", limits=(0.001, 1.0)
     )
     queue_size: int = _parameter(10, "messages of each stream that may wait for a partner", limits=(1, 1000))
     reliability: str = _parameter(

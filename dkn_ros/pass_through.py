@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 
 from dkn import Upsampler
-from dkn_ros.__main__ import main
+from dkn_ros.__main__ import run
 from dkn_ros.parameters import Parameters
 
 
@@ -40,4 +38,4 @@ def make_node() -> object:
 
 
 if __name__ == "__main__":
-    sys.exit(main(make_node=make_node))  # type: ignore[arg-type]
+    run(make_node)  # type: ignore[arg-type]

@@ -17,10 +17,9 @@ from dkn.depth import to_metres
 from dkn.errors import ConfigError, DataError, ImageError
 from dkn_ros import bags, images
 from dkn_ros.images import stamp_ns
-from dkn_ros.sync import PairSynchronizer
+from dkn_ros.sync import MAX_WAIT, SLOP, PairSynchronizer
 from dkn_ros.topics import require_image
 
-SLOP = 0.02  # seconds; the node's default
 PAUSE_NS = 100_000_000  # between two passes
 
 
@@ -148,7 +147,8 @@ class Playback:
 
     def synchronizer(self) -> PairSynchronizer[Any, Any]:
         """Pairs messages as the node does."""
-        return PairSynchronizer(round(1e9 * self.slop), max_wait_ns=10_000_000)
+        wait_s = float(self.parameters.get("max_wait", MAX_WAIT))
+        return PairSynchronizer(round(1e9 * self.slop), max_wait_ns=round(1e9 * wait_s))
 
     def frames(self, stamps: set[int]) -> Iterator[Frame]:
         """The frames with these depth stamps that have colour and truth and can be read, each once, in order."""

@@ -127,19 +127,19 @@ def _meaning(reason: str) -> str:
     return REASONS.get(reason) or REASONS.get(words[-1], "")
 
 
-def _pictures(example: Example) -> list[tuple[str, str]]:
-    """(caption, data URI) of each picture of a frame."""
+def _pictures(example: Example) -> list[list[tuple[str, str]]]:
+    """(caption, data URI) of each picture of a frame: a row of what it is, a row of errors."""
     low, high = report.depth_span(example.truth)
     height, width = example.truth.shape
     depths = {"input": example.low, "output": example.output, "truth": example.truth}
-    found = [("colour", _uri(example.color, ".jpg"))]
+    maps, errors = [("colour", _uri(example.color, ".jpg"))], []
     for name, depth in depths.items():
         size = f" {depth.shape[1]}×{depth.shape[0]}" if name == "input" else ""
-        found.append((f"{name}{size}", _uri(_sized(report.colorize(depth, low, high), (width, height)), ".png")))
+        maps.append((f"{name}{size}", _uri(_sized(report.colorize(depth, low, high), (width, height)), ".png")))
     for name, output in example.outputs.items():
         error = _sized(report.colorize_error(np.abs(output - example.truth), ERROR_SPAN), (width, height))
-        found.append((f"error of {name}: {100 * example.rmse[name]:.1f} cm", _uri(error, ".png")))
-    return found
+        errors.append((f"error of {name}: {100 * example.rmse[name]:.1f} cm", _uri(error, ".png")))
+    return [maps, errors]
 
 
 def _sized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

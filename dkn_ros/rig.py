@@ -116,6 +116,15 @@ class Rig:
         time.sleep(seconds)
         self._executor.create_task(self._listen)
 
+    def first_depth(self) -> float:
+        """`look_away`; then the seconds from listening again to the first depth."""
+        self.look_away()
+        known, begin = len(self.round_trips_ms), time.monotonic()
+        while len(self.round_trips_ms) == known:
+            self.check()
+            time.sleep(0.001)
+        return time.monotonic() - begin
+
     def _listen(self) -> None:
         topic, qos = "depth_upsampled/image_rect", QoSProfile(depth=5)
         self._listener = self._ros.create_subscription(Image, topic, self._on_depth, qos)
@@ -203,6 +212,13 @@ def _image(pixels: np.ndarray, encoding: str) -> Any:
     image = Image(height=height, width=width, encoding=encoding, step=pixels.strides[0])
     image.data = array.array("B", pixels.tobytes())
     return image
+
+
+def idle_s() -> float:
+    """Seconds that this machine had nothing to do since it was started, mean of its cores (Linux)."""
+    total, *cores = (line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu"))
+    idle, waiting = total.split()[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK") / len(cores)
 
 
 class Usage:

@@ -17,6 +17,11 @@ D = TypeVar("D")
 M = TypeVar("M")
 _Match: TypeAlias = tuple[int, int]  # indices into the depth and the colour queue
 
+SLOP = 0.02
+"""Seconds between the stamps of a pair at most, unless told otherwise."""
+MAX_WAIT = 0.01
+"""Seconds that a pair of unequal stamps waits for a nearer partner, unless told otherwise."""
+
 MILLISECOND = 1_000_000
 JUMP_NS = 500 * MILLISECOND  # a stamp further than this behind its stream's newest is a backward clock jump
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -16,7 +17,11 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 
 def exit_status(command: str, work: Callable[[], int | None]) -> int:
-    """Do the work of a command, and return what it returns, None for 0; 2 after a line on a mistake of the user's."""
+    """Do the work of a command, and return what it returns, None for 0; 2 after a line on a mistake of the user's.
+
+    SIGTERM ends it as Ctrl-C does, so that the node that it started does not stay behind.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work() or 0
     except DknError as error:
@@ -24,3 +29,5 @@ def exit_status(command: str, work: Callable[[], int | None]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)

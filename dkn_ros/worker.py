@@ -66,8 +66,8 @@ class Worker(Generic[T]):
         thread.start()
         return thread
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Finish the item in work, and end the thread."""
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Finish the item in work, unless that takes longer, and end the thread."""
         self.mailbox.close()
         self._thread.join(timeout_s)
 

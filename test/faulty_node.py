@@ -1,8 +1,11 @@
-"""The node with two faults, each of which a colour image calls for by its first pixel."""
+"""The node with two faults, each of which a colour image calls for by its first pixel, and beside a library whose
+thread never ends."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from torch import Tensor
 from dkn import Upsampler
 from dkn.engines import ENGINES, Entry
 from dkn.engines.pytorch import TorchEngine
-from dkn_ros.__main__ import main
+from dkn_ros.__main__ import run
 
 END_OF_THREAD = 250, 1, 2
 END_OF_ENGINE = 250, 1, 3
@@ -45,4 +48,5 @@ if __name__ == "__main__":
         return call(self, color, depth)
 
     Upsampler.__call__ = faulty_call
-    sys.exit(main())
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    run()

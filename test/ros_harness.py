@@ -44,6 +44,12 @@ ENVIRONMENT = {
 }
 _numbers = itertools.count()
 
+# A wall that slopes and curves a little: 16 × 12 pixels of depth seen by 64 × 48 of colour, so the factor is 4.
+_Y, _X = np.mgrid[:12, :16]
+MILLIMETRES = (1500 + 40 * _X + 25 * _Y + 3 * _X * _Y).astype(np.uint16)
+METRES = (MILLIMETRES / 1000).astype(np.float32)
+RGB = np.random.default_rng(3).integers(0, 200, (48, 64, 3), np.uint8)
+
 
 def unique_namespace() -> str:
     return f"test_{os.getpid()}_{next(_numbers)}"
@@ -140,6 +146,13 @@ class NodeProcess:
                 return
             assert time.monotonic() < end, f"no handler of SIGTERM:\n{self.output}"
             time.sleep(0.01)
+
+    def wait_for(self, text: str) -> None:
+        """Until it has said this."""
+        end = time.monotonic() + LIMIT
+        while text not in self.output:
+            assert time.monotonic() < end, f"waited in vain for {text!r}:\n{self.output}"
+            time.sleep(0.05)
 
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
@@ -357,6 +370,28 @@ class Bench:
         self.until(self._enable.service_is_ready, "the service ~/enable")
         future = self._enable.call_async(SetBool.Request(data=on))
         return self.until(lambda: future.done() and future.result(), "an answer of ~/enable")
+
+
+@contextmanager
+def running(folder: Path, models: Path, frames_flow: bool = True, **options: Any) -> Iterator[Bench]:
+    """A node with these options, which has to end well unless the test has ended it; with a camera and a viewer through
+    which frames flow."""
+    environment = {"DKN_MODELS": str(models), **options.pop("environment", {})}
+    options = {"device": "cpu", "precision": "fp32", "diagnostics_period": 0.2} | options
+    node = NodeProcess(folder, environment=environment, **options)
+    bench = Bench(node)
+    try:
+        if frames_flow:
+            bench.listen()
+            bench.camera()
+            bench.warm_up(image(RGB, "rgb8"), image(MILLIMETRES, "16UC1"))
+        yield bench
+        assert bench.node.end() == 0, bench.node.output
+        assert "Traceback" not in bench.node.output
+    finally:
+        for each in (node, bench.node):
+            each.process.kill()
+        bench.close()
 
 
 NOT_SET = ParameterValue()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,20 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from ros_harness import COLOR_FRAME, ENVIRONMENT, LIMIT, Bench, NodeProcess, image, nanoseconds, pixels
+from ros_harness import (
+    COLOR_FRAME,
+    ENVIRONMENT,
+    LIMIT,
+    METRES,
+    MILLIMETRES,
+    RGB,
+    Bench,
+    NodeProcess,
+    image,
+    nanoseconds,
+    pixels,
+    running,
+)
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dkn_ros import images, outputs
@@ -41,11 +53,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 MILLISECOND = 1_000_000
 SECOND = 1000 * MILLISECOND
 WARN = b"\x01"
-
-Y, X = np.mgrid[:12, :16]
-MILLIMETRES = (1500 + 40 * X + 25 * Y + 3 * X * Y).astype(np.uint16)
-METRES = (MILLIMETRES / 1000).astype(np.float32)
-RGB = np.random.default_rng(3).integers(0, 200, (48, 64, 3), np.uint8)
+FAULTY = (str(Path(__file__).with_name("faulty_node.py")),)
 
 
 @pytest.fixture(scope="module")
@@ -56,34 +64,15 @@ def models(tmp_path_factory, make_model, make_bicubic_model) -> Path:
     return folder
 
 
-@contextmanager
-def running(folder: Path, models: Path, **options: Any) -> Iterator[Bench]:
-    """A node with a camera and a viewer, through which frames flow; it has to end well."""
-    options = {"device": "cpu", "precision": "fp32", "mode": "plain_x4", "diagnostics_period": 0.2} | options
-    node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **options)
-    bench = Bench(node)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(color(), depth())
-        yield bench
-        assert node.end() == 0, node.output
-        assert "Traceback" not in node.output
-    finally:
-        node.process.kill()
-        bench.close()
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory, models) -> Iterator[Bench]:
-    with running(tmp_path_factory.mktemp("node"), models, engine="torch") as bench:
+    with running(tmp_path_factory.mktemp("node"), models, engine="torch", mode="plain_x4") as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory, models) -> Iterator[Bench]:
-    program = (str(Path(__file__).with_name("faulty_node.py")),)
-    with running(tmp_path_factory.mktemp("node"), models, program=program, mode="fdkn_x4") as bench:
+    with running(tmp_path_factory.mktemp("node"), models, program=FAULTY, mode="fdkn_x4") as bench:
         yield bench
 
 
@@ -276,10 +265,11 @@ def test_float_depth_that_is_none(bench, value):
 # ------------------------------------------------------------------------------------------- from the outside
 
 
-def test_fuzzed_messages(bench):
+@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_fuzzed_messages(bench, count):
     """They go to all inputs; the node is none the worse."""
-    fuzzer, before = Fuzzer(seed=1), counted(bench)
-    for _ in range(100):
+    fuzzer, before = Fuzzer(seed=count), counted(bench)
+    for _ in range(count // 4):
         bench._camera["color"].publish(fuzzer.image(["rgb8", "bgr8", "mono8"]))
         bench._camera["depth"].publish(fuzzer.image(["16UC1", "32FC1"]))
         bench._camera["color_info"].publish(fuzzer.camera_info())
@@ -394,6 +384,18 @@ def test_an_engine_that_fails_is_replaced(faulty):
     assert "dropped failed" not in since(before, counted(faulty))
 
 
+def test_it_ends_at_once_though_a_library_would_not(tmp_path, models):
+    """A node that takes its time is killed by `ros2 launch`. Python itself would wait for the library's thread."""
+    for mode, status, said in (("plain_x4", 0, "engine glass"), ("no_such_model", 2, "no model 'no_such_model'")):
+        node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, program=FAULTY, mode=mode, device="cpu")
+        try:
+            node.wait_for(said)
+            assert node.end(signal.SIGINT) == status, node.output
+            assert "Traceback" not in node.output
+        finally:
+            node.process.kill()
+
+
 @pytest.mark.parametrize("has_event", [True, False], ids=["event", "no event"])
 def test_listeners_are_noticed_with_and_without_an_event_that_tells_of_them(inner_node, monkeypatch, has_event):
     """Humble has none, and the node has to look for them."""
@@ -425,22 +427,12 @@ def test_listeners_are_noticed_with_and_without_an_event_that_tells_of_them(inne
 
 def test_killed_and_started_again(tmp_path, models):
     """The camera and the viewer stay; nobody tidied up behind the node that was killed."""
-    options = {"environment": {"DKN_MODELS": str(models)}, "mode": "plain_x4", "engine": "torch"}
-    first = NodeProcess(tmp_path, **options)
-    bench = Bench(first)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(color(), depth())
-        assert first.end(signal.SIGKILL) == -signal.SIGKILL
-        bench.node = NodeProcess(tmp_path, first.namespace, **options)
+    options = {"mode": "plain_x4", "engine": "torch"}
+    with running(tmp_path, models, **options) as bench:
+        assert bench.node.end(signal.SIGKILL) == -signal.SIGKILL
+        bench.node = NodeProcess(tmp_path, bench.node.namespace, {"DKN_MODELS": str(models)}, **options)
         bench.warm_up(color(), depth())
         bench.output(send_pair(bench, bench.now()))
-        assert bench.node.end() == 0, bench.node.output
-    finally:
-        first.process.kill()
-        bench.node.process.kill()
-        bench.close()
 
 
 # ------------------------------------------------------------------------------------------ compressed output

@@ -29,7 +29,21 @@ pytest.importorskip("rclpy", reason="the node needs rclpy: source a ROS 2, or in
 
 from rcl_interfaces.msg import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_harness import COLOR_FRAME, ENVIRONMENT, NOT_SET, Bench, NodeProcess, compressed, image, nanoseconds, pixels
+from ros_harness import (
+    COLOR_FRAME,
+    ENVIRONMENT,
+    METRES,
+    MILLIMETRES,
+    NOT_SET,
+    RGB,
+    Bench,
+    NodeProcess,
+    compressed,
+    image,
+    nanoseconds,
+    pixels,
+    running,
+)
 from sensor_msgs.msg import CameraInfo
 
 from dkn import Upsampler
@@ -41,12 +55,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 MILLISECOND = 1_000_000
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
-
-# A wall that slopes and curves a little: 16 × 12 pixels of depth seen by 64 × 48 of colour, so the factor is 4.
-Y, X = np.mgrid[:12, :16]
-MILLIMETRES = (1500 + 40 * X + 25 * Y + 3 * X * Y).astype(np.uint16)
-METRES = (MILLIMETRES / 1000).astype(np.float32)
-RGB = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -62,32 +70,21 @@ def models(tmp_path_factory, make_model, make_bicubic_model) -> Path:
 
 @pytest.fixture(scope="module")
 def raw_node(tmp_path_factory, models) -> Iterator[Bench]:
-    yield from _bench(tmp_path_factory.mktemp("node"), models)
+    with running(tmp_path_factory.mktemp("node"), models, frames_flow=False, mode="fdkn", engine="torch") as bench:
+        yield bench
 
 
 @pytest.fixture(scope="module")
 def compressed_node(tmp_path_factory, models) -> Iterator[Bench]:
-    yield from _bench(
-        tmp_path_factory.mktemp("node"),
-        models,
-        color_transport="compressed",
-        depth_transport="compressedDepth",
-        output_encoding="32FC1",
-        reliability="reliable",
-    )
-
-
-def _bench(folder: Path, models: Path, **parameters: Any) -> Iterator[Bench]:
-    common = {"mode": "fdkn", "device": "cpu", "engine": "torch", "precision": "fp32", "diagnostics_period": 0.2}
-    node = NodeProcess(folder, environment={"DKN_MODELS": str(models)}, **common, **parameters)
-    bench = Bench(node)
-    try:
+    options = {
+        "color_transport": "compressed",
+        "depth_transport": "compressedDepth",
+        "output_encoding": "32FC1",
+        "reliability": "reliable",
+    }
+    folder = tmp_path_factory.mktemp("node")
+    with running(folder, models, frames_flow=False, mode="fdkn", engine="torch", **options) as bench:
         yield bench
-        assert node.end() == 0, node.output
-        assert "Traceback" not in node.output
-    finally:
-        node.process.kill()
-        bench.close()
 
 
 @pytest.fixture
@@ -806,12 +803,8 @@ def test_it_ends_cleanly_while_it_starts(tmp_path, models, number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_it_ends_cleanly_while_frames_flow(tmp_path, models, number):
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, mode="fdkn")
-    bench = Bench(node)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(image(RGB, "rgb8"), image(MILLIMETRES, "16UC1"))
+    with running(tmp_path, models, mode="fdkn") as bench:
+        node = bench.node
         node.process.send_signal(number)
         for i in range(20000):
             if not node.alive:
@@ -823,10 +816,6 @@ def test_it_ends_cleanly_while_frames_flow(tmp_path, models, number):
             bench.send("depth", image(MILLIMETRES, "16UC1"), stamp)
             bench.spin(0.003)
         assert node.wait() == 0, node.output
-        assert "Traceback" not in node.output
-    finally:
-        node.process.kill()
-        bench.close()
 
 
 @pytest.fixture
@@ -923,34 +912,18 @@ def test_arguments_that_make_no_sense(start, arguments):
 
 def test_it_works_while_simulated_time_stands_still(tmp_path, models):
     """As with a recording that is played without --clock: nothing in the node may wait for /clock."""
-    options = {"mode": "fdkn", "use_sim_time": True, "diagnostics_period": 0.2}
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, **options)
-    bench = Bench(node)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(image(RGB, "rgb8"), image(MILLIMETRES, "16UC1"))
+    with running(tmp_path, models, mode="fdkn", use_sim_time=True) as bench:
         stamp = bench.now()
         bench.send("color", image(RGB, "rgb8"), stamp - 15 * MILLISECOND)  # not exact: it has to wait
         bench.send("depth", image(MILLIMETRES, "16UC1"), stamp)
         bench.output(stamp)
-        assert node.end() == 0, node.output
-    finally:
-        node.process.kill()
-        bench.close()
 
 
 def test_message_filters_instead_of_our_own(tmp_path, models):
     shutil.copy(fake_message_filters.__file__, tmp_path / "message_filters.py")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {"DKN_MODELS": str(models), "PYTHONPATH": path}
-    options = {"mode": "fdkn", "synchronizer": "message_filters", "diagnostics_period": 0.2}
-    node = NodeProcess(tmp_path, environment=environment, **options)
-    bench = Bench(node)
-    try:
-        bench.listen()
-        bench.camera()
-        bench.warm_up(image(RGB, "rgb8"), image(MILLIMETRES, "16UC1"))
+    options = {"mode": "fdkn", "synchronizer": "message_filters", "environment": {"PYTHONPATH": path}}
+    with running(tmp_path, models, **options) as bench:
         matched = bench.count("matched")
         stamp = bench.now()
         bench.send("color", image(RGB, "rgb8"), stamp - 15 * MILLISECOND)
@@ -960,10 +933,6 @@ def test_message_filters_instead_of_our_own(tmp_path, models):
         with bench.parameter("slop", 0.005, default=0.02):
             bench.exchange(image(RGB, "rgb8"), image(METRES, "32FC1"))
         assert bench.count("matched") >= matched + 2
-        assert node.end() == 0, node.output
-    finally:
-        node.process.kill()
-        bench.close()
 
 
 def test_message_filters_is_missed_in_words(start):

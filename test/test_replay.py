@@ -6,8 +6,10 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,46 @@ def test_a_node_that_does_not_start_is_one_line(bag, environment):
     result = run("dkn_ros.replay", bag, *TOPICS, "--mode", "nonesuch", environment=environment)
     assert result.returncode == 2
     assert "nonesuch" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_no_node_stays_behind_a_command_that_is_ended(bag, environment, number):
+    command = [sys.executable, "-m", "dkn_ros.replay", bag, *TOPICS, "--rate", "0.01"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        end = time.monotonic() + 60
+        while not (nodes := children.read_text().split()):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.5)  # until the command knows of it
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    assert not any(Path("/proc", node).exists() for node in nodes)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from dkn_ros import recorder, replay
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+class Recorder(recorder.Recorder):
+    def flush(self):  # only now: the node has started, and has files of its own
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        super().flush()
+
+replay.play.__globals__["Recorder"] = Recorder
+sys.exit(replay.main())
+"""
+
+
+def test_a_disk_that_fills_while_answers_are_recorded_is_one_line(bag, environment, tmp_path):
+    """No file of the command may grow any more, which the system reports as it does a full disk."""
+    command = [sys.executable, "-c", FULL_DISK, bag, *TOPICS, "--scale", "4", "--record", tmp_path / "answers"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 2
+    assert f"dkn-replay: cannot write the bag {tmp_path / 'answers'}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "answers").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ def run(**changes: Any) -> list[Sample]:
             "memory": 400 + 100 * min(1.0, t / 180),
             "files": 20,
             "threads": 30,
+            "cpu_s": t,
+            "idle_s": 0.5 * t,
         }
         values |= {name: change(t, values[name]) for name, change in changes.items()}
-        samples.append(Sample(time_s=t, cpu_s=t, **values))
+        samples.append(Sample(time_s=t, **values))
     return samples
 
 
@@ -55,6 +57,18 @@ def test_a_machine_that_stood_still_is_not_the_nodes_fault() -> None:
         return lambda t, count: count - per_second * int(min(max(t - 900, 0), 600))
 
     assert failed(run(sent=still(30), published=still(5))) == []
+
+
+def late(per_second: float) -> Callable[[float, float], float]:
+    """What stops after 900 s, but for so much."""
+    return lambda t, value: value if t <= 900 else value * 900 / t + per_second * (t - 900)
+
+
+def test_a_machine_that_others_keep_busy_is_not_the_nodes_fault() -> None:
+    starved = {"published": lambda t, n: int(late(1)(t, n)), "cpu_s": late(0.2), "idle_s": late(0)}
+    assert failed(run(**starved)) == []
+    assert failed(run(**starved | {"idle_s": late(0.5)})) == ["pairs answered"]
+    assert failed(run(**starved | {"cpu_s": late(0.4)})) == ["pairs answered"]
 
 
 def test_a_run_too_short_to_tell_is_not_good() -> None:

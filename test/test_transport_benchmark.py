@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="the rig needs rclpy: source a ROS 2, or ins
 from ros_harness import ENVIRONMENT
 
 from dkn_ros import benchmark, replay
-from dkn_ros.benchmark import Case, Result
+from dkn_ros.benchmark import OVERLOADS, Case, Overload, Result
 from dkn_ros.pass_through import PassThrough
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the rig reads /proc")
@@ -77,3 +77,25 @@ def test_the_start_of_the_node_is_timed(capsys):
     assert benchmark.main(["--start", "--size", "64x48"]) == 0
     seconds = float(capsys.readouterr().out.split(":")[1].split()[0])
     assert 0.5 < seconds < benchmark.time.monotonic()  # Python and PyTorch alone take as long
+
+
+def test_behind_a_camera_that_is_too_fast_every_pair_is_counted() -> None:
+    here = {name: value for name, value in ENVIRONMENT.items() if name.startswith("ROS_")}
+    with mock.patch.dict(os.environ, here):
+        result = benchmark.overload((320, 240), rate_hz=500, seconds=2.0)
+    assert result.superseded > 0
+    assert 0 < result.answered_hz < 500
+    assert 0 <= result.uncounted <= 2  # one at work, one in the mailbox
+    assert 0 < result.round_trip["p50"] <= result.round_trip["p99"]
+    assert result.first_depth > 0
+
+
+def test_the_table_of_cameras_that_are_too_fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    def overload(size: tuple[int, int], rate_hz: float, seconds: float) -> Overload:
+        return Overload(rate_hz, 20.0, 1 - 20 / rate_hz, 1, {"p50": 61.0, "p99": 93.0}, 87.0)
+
+    monkeypatch.setattr(benchmark, "overload", overload)
+    assert replay.main(["--benchmark", "--overload", "--json", str(tmp_path / "o.json")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[-len(OVERLOADS) :]]
+    assert rows[-1] == ["120", "20.0", "83.3%", "1", "50", "61", "93", "87"]
+    assert [entry["rate_hz"] for entry in json.loads((tmp_path / "o.json").read_text())] == list(OVERLOADS)

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn.data.pairs import Pair, PairFiles, pairs_by_folder, pairs_by_suffix, read_map
+from dkn.data.pairs import Pair, PairFiles, color_and_depth_folders, pairs_by_folder, pairs_by_suffix, read_map
 from dkn.data.sample import InMetres
 from dkn.errors import ConfigError, DataError
 
-COLOR_FOLDERS = ("color", "colour", "rgb", "image", "images")
 LAYOUT = "color/NAME.png with depth/NAME.png, or NAME_color.png with NAME_depth.png"
 
 
@@ -69,14 +68,11 @@ class Folder(InMetres, PairFiles):
 def _find(path: Path, depth_folder: str | None) -> list[Pair]:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; expected {LAYOUT}")
-    folders = {f.name.lower(): f for f in sorted(path.iterdir()) if f.is_dir()}
-    color = next((folders[name] for name in COLOR_FOLDERS if name in folders), None)
+    color, depths = color_and_depth_folders(path)
     if depth_folder is not None:
         if not (path / depth_folder).is_dir():
             raise DataError(f"{path / depth_folder}: no such folder")
         depths = [path / depth_folder]
-    else:
-        depths = [folder for name, folder in folders.items() if name.startswith("depth")]
     if color is None or not depths:
         return pairs_by_suffix(path, "rgb|colou?r", r"(?:depth|disp|disparity)\w*")
     if len(depths) > 1:

@@ -16,6 +16,7 @@ from dkn.errors import DataError
 
 COLOR_TYPES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff")
 DEPTH_TYPES = (".png", ".pgm", ".tif", ".tiff", ".npy")
+COLOR_FOLDERS = ("color", "colour", "rgb", "image", "images")
 
 
 class Pair(NamedTuple):
@@ -67,6 +68,13 @@ def pairs_by_suffix(folder: Path, color: str, depth: str) -> list[Pair]:
         matches = ((pattern.fullmatch(file.stem), file) for file in _files(folder, types))
         sides.append(_unique((match[1], file) for match, file in matches if match))
     return _paired(folder, *sides)
+
+
+def color_and_depth_folders(path: Path) -> tuple[Path | None, list[Path]]:
+    """The sub-folder of colour, if there is one, and all those whose names begin with depth, in order."""
+    folders = {folder.name.lower(): folder for folder in sorted(path.iterdir()) if folder.is_dir()}
+    color = next((folders[name] for name in COLOR_FOLDERS if name in folders), None)
+    return color, [folder for name, folder in folders.items() if name.startswith("depth")]
 
 
 def pairs_by_folder(color: Path, depth: Path, depth_types: Sequence[str] = DEPTH_TYPES) -> list[Pair]:
