@@ -102,6 +102,31 @@ def test_by_hand():
     assert weighted_f_measure(far, truth) < weighted_f_measure(near, truth)
 
 
+# What pysodmetrics 1.6.2 (an implementation by others, WeightedFmeasure.cal_wfm) gives for `published_case`. In these
+# masks every pixel within A's reach has one nearest foreground pixel: that is where implementations may differ.
+PUBLISHED = {
+    ("half", "grid"): 0.573145846935742,
+    ("half", "soft"): 0.9045640491738164,
+    ("bars", "grid"): 0.4573528273475324,
+    ("bars", "soft"): 0.8470826044752495,
+    ("whole", "grid"): 0.8227791050460518,
+    ("whole", "soft"): 0.9716255787203191,
+}
+
+
+def published_case(mask, map_):
+    """12×16 pixels."""
+    y, x = np.mgrid[:12, :16]
+    truth = {"half": x < 8, "bars": (x < 2) | (x >= 13), "whole": x >= 0}[mask]
+    soft = np.clip(0.8 * truth + 0.1 + 0.1 * np.sin(y + 2 * x), 0, 1)
+    return {"grid": (7 * y + 13 * x) % 17 / 16, "soft": soft}[map_], truth
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids="-".join)
+def test_it_is_what_others_compute(case):
+    assert weighted_f_measure(*published_case(*case)) == pytest.approx(PUBLISHED[case], abs=1e-9)
+
+
 def test_mistakes_in_maps():
     truth = np.zeros((4, 5), bool)
     assert math.isnan(weighted_f_measure(np.zeros((4, 5)), truth))
