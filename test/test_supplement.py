@@ -76,8 +76,12 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
     again = evaluate(halves[1], {"m": model_method(tmp_path / "trained_at_8x" / "model.safetensors")}, 16, limit=1)
     assert runs[1].rmse[2] == pytest.approx(again.results[0].rmse, rel=1e-6)
     lines = (tmp_path / "scales.md").read_text().splitlines()
-    assert lines[0] == "| FDKN | parameters | tested at 4× | tested at 8× | tested at 16× |"
-    assert lines[3].startswith("| trained at 8x | 0.") and f"| {runs[1].rmse[1]:.3f} *3.58* |" in lines[3]
+    assert lines[0] == "| network | parameters | tested at 4× | tested at 8× | tested at 16× |"
+    assert lines[2] == "| bicubic interpolation |  | " + " | ".join(f"{rmse:.3f}" for rmse in facts["bicubic"]) + " |"
+    assert lines[4].startswith("| trained at 8x | 0.") and f"| {runs[1].rmse[1]:.3f} *3.58* |" in lines[4]
+    assert lines[7].startswith("FDKN, nyu, 1 test images, RMSE in cm. Each network was trained for 1 steps of 1 crops")
+    bicubic = evaluate(halves[1], {"bicubic": supplement.bicubic}, 16, limit=1).results[0].rmse
+    assert facts["bicubic"][2] == pytest.approx(bicubic)
 
     def never(*arguments):
         raise AssertionError("trained again")
