@@ -146,6 +146,16 @@ def test_scenes():
     assert np.abs(difference).max() <= 23 and abs(difference.mean()) < 4
 
 
+def test_painted_scenes():
+    """Edges of colour that are no edges of things: many inside the background; and shapes where flat scenes have them."""
+    painted, flat = (render(np.random.default_rng(3), (64, 80), shapes=1, painted=p, texture=0) for p in (True, False))
+    for scene, steps in ((painted, True), (flat, False)):
+        background = cv2.erode((scene.labels == 0).astype(np.uint8), np.ones((9, 9))) > 0
+        jump = np.abs(np.diff(scene.color.astype(int), axis=0)).max(axis=2) > 30
+        assert jump[background[1:]].any() == steps
+    assert len(np.unique(painted.labels)) == 2
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Two scenes as DUT-OMRON has them, and a picture without a mask."""
