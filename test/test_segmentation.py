@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -88,6 +91,21 @@ def test_sources_of_weights_and_offsets():
     for fields in ({"offsets_from": "none"}, {"weights_from": "rgb", "offsets_from": "rgb"}, {"guidance": "none"}):
         layer = FDKNLayer(3, NetworkConfig(n1=8, n2=8, **fields)).eval()
         assert layer(torch.rand(2, 3, 2, 3), torch.rand(2, 3, 17, 22)).shape == (2, 3, 17, 22)
+
+
+def test_what_the_docs_print_for_torchvision():
+    """Run as it stands there: scores of full size, and gradients in DeepLab and in the layer."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:  # RuntimeError: one that was built for another torch
+        pytest.skip(f"torchvision: {error}")
+    text = (Path(__file__).parent.parent / "docs" / "beyond_depth.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "torchvision" in block)
+    found: dict = {}
+    exec(code, found)
+    assert found["scores"].shape == (2, 21, 128, 160)
+    for part in (found["deeplab"].backbone, found["deeplab"].classifier, found["layer"]):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
 
 
 def test_mistakes():
