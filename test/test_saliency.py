@@ -160,7 +160,7 @@ def test_scenes():
 
 
 def test_painted_scenes():
-    """Edges of colour that are no edges of things: many inside the background; and shapes where flat scenes have them."""
+    """Edges of colour that are no edges of things, inside the background; flat scenes have none there."""
     painted, flat = (render(np.random.default_rng(3), (64, 80), shapes=1, painted=p, texture=0) for p in (True, False))
     for scene, steps in ((painted, True), (flat, False)):
         background = cv2.erode((scene.labels == 0).astype(np.uint8), np.ones((9, 9))) > 0

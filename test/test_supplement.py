@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from dkn import checkpoint
 from dkn.cli import main
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
@@ -102,9 +103,11 @@ def test_few_images_are_all_that_is_seen(halves, tmp_path, monkeypatch):
 @pytest.mark.parametrize("table", ["channels", "sizes", "residual"])
 def test_command(tiny_nyu, tmp_path, capfd, monkeypatch, table):
     monkeypatch.setattr(supplement.paper, "SUPPLEMENT_TABLE_2", {(8, 8): ((3.26, 3.58),), (16, 8): ((3.22, 3.51),)})
-    few = ["--steps=1", "--batch-size=1", "--crop=32", "--n1=8", "--n2=8", "--fp32", "--limit=1"]
+    few = ["--steps=1", "--batch-size=1", "--crop=32", "--n1=8", "--n2=8", "--fp32", "--limit=1", "--optimiser=muon"]
     out = f"--out={tmp_path}"
     assert main(["ablate", f"--table={table}", f"--data={tiny_nyu}", out, "--sizes", "2", "5", *few]) == 0
     facts = json.loads((tmp_path / f"{table}.json").read_text())
     assert len(facts["results"]) == 2 and all(np.isfinite(row["rmse"]).all() for row in facts["results"])
+    _, info = checkpoint.load(next(tmp_path.glob("*/model.safetensors")))
+    assert info.training["recipe"]["optimiser"] == "muon"
     assert (tmp_path / f"{table}.md").read_text() in capfd.readouterr().out

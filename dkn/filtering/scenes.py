@@ -102,7 +102,7 @@ def infrared(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> tu
 
 def _shifted(inside: np.ndarray, by: np.ndarray) -> np.ndarray:
     """(H, W) bool, moved by so many columns and rows; False comes in."""
-    move = np.float32([[1, 0, by[0]], [0, 1, by[1]]])
+    move = np.array([[1, 0, by[0]], [0, 1, by[1]]], np.float32)
     return cv2.warpAffine(inside.astype(np.uint8), move, inside.shape[::-1], flags=cv2.INTER_NEAREST) > 0
 
 

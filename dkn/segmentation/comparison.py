@@ -195,9 +195,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    rows, methods, unseen = compare(
-        options.steps, seed=options.seed, painted=options.scenes == "painted"
-    )
+    rows, methods, unseen = compare(options.steps, seed=options.seed, painted=options.scenes == "painted")
     print(table(rows, options.scenes, options.steps, len(unseen)))
     if options.json:
         facts = {"scenes": options.scenes, "steps": options.steps, "count": len(unseen)}
