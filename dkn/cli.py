@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -25,7 +25,7 @@ from dkn.filtering import denoising, gallery, saliency
 from dkn.models import find_model
 from dkn.networks import NetworkConfig
 from dkn.segmentation import comparison as segmentation
-from dkn.training import TrainConfig
+from dkn.training import OPTIMISERS, TrainConfig
 from dkn.training import command as train_command
 from dkn.upsampler import Upsampler, upsample_bicubic
 
@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     _add_fields(ablate, TrainConfig, ("batch_size", "crop", "learning_rate", "seed"))
     _add_fields(ablate, NetworkConfig, ("n1", "n2"))
+    ablate.add_argument(
+        "--optimiser", choices=get_args(OPTIMISERS), default="adam", help="adam: the paper's; muon: more for few steps"
+    )
     ablate.add_argument("--fp32", action="store_true", help="convolutions in float32, not bfloat16")
     ablate.set_defaults(run=_ablate)
 
@@ -158,7 +161,7 @@ def _ablate(options: argparse.Namespace) -> None:
         network,
         options.scale,
         steps=options.steps,
-        optimiser="adam",  # with this loss, as the paper's table has it
+        optimiser=options.optimiser,
         loss="l1",
         phases=1 if options.model == "dkn" else 16,
         bf16=not options.fp32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,13 @@ def write_image(path: Path, image: np.ndarray) -> None:
         raise DataError(f"{path}: pictures are written as .png")
     if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image):
         raise DataError(f"{path}: cannot be written")
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table; after the first `words` columns come numbers, which are aligned at the right."""
+    align = ["---"] * words + ["---:"] * (len(heads) - words)
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(align)}|", *lines[1:]])
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -56,9 +56,10 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
         assert info.training["steps"] == 2
     lines = (tmp_path / "table4.md").read_text().splitlines()
     assert lines[0] == "| weights from | offsets from | residual | 3×3 |"
-    assert lines[2] == f"| RGB | regular grid | no | {table[0].rmse:.3f} *6.05* |"
-    assert lines[8] == f"| RGB + depth | RGB + depth | yes | {table[6].rmse:.3f} *3.58* |"
-    assert "2 steps" in lines[10]
+    assert lines[2] == f"| bicubic interpolation, 4× |  |  | {facts['bicubic']:.3f} |"
+    assert lines[3] == f"| RGB | regular grid | no | {table[0].rmse:.3f} *6.05* |"
+    assert lines[9] == f"| RGB + depth | RGB + depth | yes | {table[6].rmse:.3f} *3.58* |"
+    assert "2 steps" in lines[11]
 
     def never(*arguments):
         raise AssertionError("trained again")

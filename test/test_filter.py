@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +61,57 @@ def test_the_context_is_needed(model, picture, monkeypatch):
     whole = Filter(model)(picture[..., 0], picture)
     monkeypatch.setattr("dkn.filtering.filter.context", lambda config: context(config) - 4)
     assert np.abs(Filter(model, tile=32)(picture[..., 0], picture) - whole).max() > 1e-5
+
+
+def test_progress_counts_tiles(model, picture, monkeypatch):
+    bars = []
+
+    class Bar:
+        def __init__(self, total, disable, **options):
+            self.total, self.disable, self.done = total, disable, 0
+            bars.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *problem):
+            pass
+
+        def update(self):
+            self.done += 1
+
+    monkeypatch.setattr("dkn.filtering.filter.tqdm", Bar)
+    Filter(model, tile=32, iterations=2, progress=True)(picture[..., :2], picture)
+    # 69×91 pixels in 3×3 tiles, of two channels, twice.
+    assert (bars[0].done, bars[0].total, bars[0].disable) == (36, 36, False)
+    Filter(model)(picture)
+    assert bars[1].disable
+
+
+TWELVE_MEGAPIXELS = """
+import resource, sys
+import numpy as np
+from dkn.filtering.filter import Filter
+
+picture = np.random.default_rng(0).integers(0, 255, (3000, 4000), np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = Filter(sys.argv[1], device="cpu")(picture, picture)
+assert result.shape == picture.shape and (result != picture).any()
+part = Filter(sys.argv[1], tile=1024, device="cpu")(picture[:720, :960], picture[:720, :960])
+assert np.abs(result[:640, :880].astype(int) - part[:640, :880]).max() <= 1  # rounding
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_twelve_megapixels_fit_in_memory(make_model, tmp_path):
+    """Of one channel, by a network of full width: its features of the whole picture alone would be 3 GB (two layers
+    of 128 channels on 1000×750 phases, of two streams, in float32; the 27 · 16 maps of the heads 2.6 GB)."""
+    model = make_model(tmp_path / "m.safetensors", 1, NetworkConfig(residual=False))
+    command = [sys.executable, "-c", TWELVE_MEGAPIXELS, str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 800  # MB
 
 
 def test_it_is_the_network_channel_by_channel(model, picture):

@@ -42,9 +42,15 @@ def test_the_model_cleans_and_flattens():
         assert rmse_levels(results(example, "fdkn_noise")["ours"], example.truth) < 0.6 * before
 
 
-def test_command(tmp_path, make_model, capfd):
+def test_command(tmp_path, make_model, capfd, monkeypatch):
+    seen = []
     model = make_model(tmp_path / "m.safetensors", 1)
-    assert main(["gallery", f"--model={model}", f"--out={tmp_path / 'g.png'}"]) == 0
+    monkeypatch.setattr(gallery, "examples", lambda seed: seen.append(seed) or examples(seed))
+    assert main(["gallery", f"--model={model}", f"--out={tmp_path / 'g.png'}", "--scenes=2", "--seed=5"]) == 0
+    assert seen == [5, 6]
     lines = capfd.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| flash / no flash", "| infrared / colour", "| texture"]
     assert cv2.imread(str(tmp_path / "g.png")).shape == (3 * (96 + 26), 5 * 128 + 4 * 6, 3)
+    noise = np.mean([[rmse_levels(e.target, e.truth)] for seed in (5, 6) for e in examples(seed)[:1]])
+    assert lines[2].split(" | ")[1] == f"{noise:.1f}"
+    assert main(["gallery", f"--out={tmp_path / 'g.png'}", "--scenes=0"]) == 2

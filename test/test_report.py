@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from dkn.report import colorize, colorize_error, depth_span, figure, write_json
+from dkn.report import colorize, colorize_error, depth_span, figure, markdown, write_json
 
 NAN = np.nan
 
@@ -66,3 +66,8 @@ def test_panels_side_by_side():
 def test_a_number_that_is_none_becomes_null(tmp_path):
     write_json(tmp_path / "new" / "o.json", {"a": math.nan, "b": [1.5, math.inf], "c": {"d": "text"}})
     assert json.loads((tmp_path / "new" / "o.json").read_text()) == {"a": None, "b": [1.5, None], "c": {"d": "text"}}
+
+
+def test_markdown_by_hand():
+    table = markdown(["a", "b", "c"], [["x", "y", "1.0"], ["x", "", "2.0"]], words=2)
+    assert table.splitlines() == ["| a | b | c |", "|---|---|---:|", "| x | y | 1.0 |", "| x |  | 2.0 |"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -41,7 +44,7 @@ def test_every_channel_by_the_same_kernels(residual):
     result = layer(scores, image)
     assert result.shape == (1, 5, 24, 32)
     up = F.interpolate(scores, size=(24, 32), mode="bilinear")
-    weights, offsets = (k.detach().numpy() for k in layer.network.kernels(image, up))
+    weights, offsets = (k.detach().numpy() for k in layer.network.kernels(image, up.softmax(dim=1)))
     for y, x in ((12, 15), (8, 20), (11, 11)):
         for c in (0, 4):
             channel = up[0, c].numpy()
@@ -88,6 +91,21 @@ def test_sources_of_weights_and_offsets():
     for fields in ({"offsets_from": "none"}, {"weights_from": "rgb", "offsets_from": "rgb"}, {"guidance": "none"}):
         layer = FDKNLayer(3, NetworkConfig(n1=8, n2=8, **fields)).eval()
         assert layer(torch.rand(2, 3, 2, 3), torch.rand(2, 3, 17, 22)).shape == (2, 3, 17, 22)
+
+
+def test_what_the_docs_print_for_torchvision():
+    """Run as it stands there: scores of full size, and gradients in DeepLab and in the layer."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:  # RuntimeError: one that was built for another torch
+        pytest.skip(f"torchvision: {error}")
+    text = (Path(__file__).parent.parent / "docs" / "beyond_depth.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "torchvision" in block)
+    found: dict = {}
+    exec(code, found)
+    assert found["scores"].shape == (2, 21, 128, 160)
+    for part in (found["deeplab"].backbone, found["deeplab"].classifier, found["layer"]):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
 
 
 def test_mistakes():
@@ -137,13 +155,14 @@ def rim_of_the_rest(*maps):
 def test_command(tmp_path, monkeypatch, capfd):
     """A budget of seconds, on two scenes: the whole way, not the order of the methods."""
     whole = comparison.compare
-    monkeypatch.setattr(comparison, "compare", lambda steps, seed: whole(steps, 3, 3, seed))
+    monkeypatch.setattr(comparison, "compare", lambda steps, **options: whole(steps, 3, 3, **options))
     monkeypatch.setattr(comparison, "SIZE", (32, 48))
     files = [f"--json={tmp_path / 'o.json'}", f"--figure={tmp_path / 'o.png'}"]
-    assert main(["segment", "--steps=2", *files]) == 0
+    assert main(["segment", "--steps=2", "--scenes=flat", *files]) == 0
     facts = json.loads((tmp_path / "o.json").read_text())
     assert [row["method"] for row in facts["results"]] == ["bilinear", "guided filter", "FDKNLayer"]
     assert all(0 <= row["boundary_iou"] <= row["mean_iou"] + 0.5 <= 1.5 for row in facts["results"])
+    assert facts["scenes"] == "flat"
     assert facts["quoted_from_the_paper"]["FDKN"] == 73.60
     assert cv2.imread(str(tmp_path / "o.png")).shape[1] >= 5 * 96
     assert "| FDKNLayer |" in capfd.readouterr().out
@@ -152,7 +171,7 @@ def test_command(tmp_path, monkeypatch, capfd):
 def test_the_layer_finds_borders_that_bilinear_upsampling_loses(monkeypatch):
     """Perfect scores at an eighth of the size: all that is left to learn is where the image has its borders."""
     monkeypatch.setattr(comparison, "SIZE", (64, 64))
-    (scene,) = comparison.scenes(1, 5)
+    (scene,) = comparison.scenes(1, 5, painted=False)
     truth = torch.from_numpy(scene.labels).long()[None]
     image = torch.from_numpy(scene.color).permute(2, 0, 1)[None].float() / 255
     scores = 6 * F.avg_pool2d(F.one_hot(truth, 4).permute(0, 3, 1, 2).float(), 8)

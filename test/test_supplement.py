@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from dkn import checkpoint
 from dkn.cli import main
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
@@ -76,8 +77,12 @@ def test_run_then_again(halves, tmp_path, monkeypatch):
     again = evaluate(halves[1], {"m": model_method(tmp_path / "trained_at_8x" / "model.safetensors")}, 16, limit=1)
     assert runs[1].rmse[2] == pytest.approx(again.results[0].rmse, rel=1e-6)
     lines = (tmp_path / "scales.md").read_text().splitlines()
-    assert lines[0] == "| FDKN | parameters | tested at 4× | tested at 8× | tested at 16× |"
-    assert lines[3].startswith("| trained at 8x | 0.") and f"| {runs[1].rmse[1]:.3f} *3.58* |" in lines[3]
+    assert lines[0] == "| network | parameters | tested at 4× | tested at 8× | tested at 16× |"
+    assert lines[2] == "| bicubic interpolation |  | " + " | ".join(f"{rmse:.3f}" for rmse in facts["bicubic"]) + " |"
+    assert lines[4].startswith("| trained at 8x | 0.") and f"| {runs[1].rmse[1]:.3f} *3.58* |" in lines[4]
+    assert lines[7].startswith("FDKN, nyu, 1 test images, RMSE in cm. Each network was trained for 1 steps of 1 crops")
+    bicubic = evaluate(halves[1], {"bicubic": supplement.bicubic}, 16, limit=1).results[0].rmse
+    assert facts["bicubic"][2] == pytest.approx(bicubic)
 
     def never(*arguments):
         raise AssertionError("trained again")
@@ -98,9 +103,11 @@ def test_few_images_are_all_that_is_seen(halves, tmp_path, monkeypatch):
 @pytest.mark.parametrize("table", ["channels", "sizes", "residual"])
 def test_command(tiny_nyu, tmp_path, capfd, monkeypatch, table):
     monkeypatch.setattr(supplement.paper, "SUPPLEMENT_TABLE_2", {(8, 8): ((3.26, 3.58),), (16, 8): ((3.22, 3.51),)})
-    few = ["--steps=1", "--batch-size=1", "--crop=32", "--n1=8", "--n2=8", "--fp32", "--limit=1"]
+    few = ["--steps=1", "--batch-size=1", "--crop=32", "--n1=8", "--n2=8", "--fp32", "--limit=1", "--optimiser=muon"]
     out = f"--out={tmp_path}"
     assert main(["ablate", f"--table={table}", f"--data={tiny_nyu}", out, "--sizes", "2", "5", *few]) == 0
     facts = json.loads((tmp_path / f"{table}.json").read_text())
     assert len(facts["results"]) == 2 and all(np.isfinite(row["rmse"]).all() for row in facts["results"])
+    _, info = checkpoint.load(next(tmp_path.glob("*/model.safetensors")))
+    assert info.training["recipe"]["optimiser"] == "muon"
     assert (tmp_path / f"{table}.md").read_text() in capfd.readouterr().out

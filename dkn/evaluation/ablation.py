@@ -14,9 +14,9 @@ from typing import Any
 
 from dkn.data.sample import Dataset
 from dkn.evaluation import Evaluation, bicubic, evaluate, paper
-from dkn.evaluation.runs import trained
+from dkn.evaluation.runs import cell, trained, write_table
 from dkn.networks import NetworkConfig
-from dkn.report import write_json
+from dkn.report import markdown
 from dkn.training import TrainConfig
 
 KERNEL_SIZES = (3, 5, 7)
@@ -98,34 +98,18 @@ def write(table: Sequence[Variant], start: Evaluation, config: TrainConfig, out:
     rows = [dataclasses.asdict(v.network) | {"rmse": v.rmse, "quoted_from_the_paper": v.quoted} for v in table]
     facts = {key: getattr(start, key) for key in ("dataset", "scale", "degradation", "unit", "count")}
     facts |= {"steps": config.steps, "bicubic": start.results[0].rmse, "results": rows}
-    write_json(out / "table4.json", facts)
-    (out / "table4.md").write_text(to_markdown(table, start, config))
+    write_table(out, "table4", facts, to_markdown(table, start), config)
 
 
-def to_markdown(table: Sequence[Variant], start: Evaluation, config: TrainConfig) -> str:
-    """Rows as in Table 4, kernel sizes across; the paper's figure in italics beside each."""
+def to_markdown(table: Sequence[Variant], start: Evaluation) -> str:
+    """Rows as in Table 4 after one of bicubic interpolation, kernel sizes across."""
     sizes = sorted({variant.network.kernel_size for variant in table})
-    lines = [f"| weights from | offsets from | residual | {' | '.join(f'{k}×{k}' for k in sizes)} |"]
-    lines.append("|---|---|---|" + "---:|" * len(sizes))
-    rows: dict[tuple[str, str, bool], dict[int, Variant]] = {}
+    found: dict[tuple[str, str, str], dict[int, str]] = {}
     for variant in table:
         n = variant.network
-        rows.setdefault((n.weights_from, n.offsets_from, n.residual), {})[n.kernel_size] = variant
-    for (weights, offsets, residual), found in rows.items():
-        cells = [_cell(found.get(size)) for size in sizes]
-        head = f"| {_SOURCE[weights]} | {_SOURCE[offsets]} | {'yes' if residual else 'no'} | "
-        lines.append(head + " | ".join(cells) + " |")
-    about = (
-        f"{config.network.architecture.upper()}, {start.dataset}, {start.scale}×, {start.count} test images, RMSE in "
-        f"{start.unit} (bicubic interpolation: {start.results[0].rmse:.3f}). Each variant was trained for "
-        f"{config.steps} steps of {config.batch_size} crops of {config.crop}×{config.crop}. *In italics: the paper's "
-        "figure, quoted; it trained for 40,000 steps on whole images.*"
-    )
-    return "\n".join(lines) + f"\n\n{about}\n"
-
-
-def _cell(variant: Variant | None) -> str:
-    if variant is None:
-        return "–"
-    ours = "not yet" if variant.rmse is None else f"{variant.rmse:.3f}"
-    return ours if variant.quoted is None else f"{ours} *{variant.quoted:.2f}*"
+        head = _SOURCE[n.weights_from], _SOURCE[n.offsets_from], "yes" if n.residual else "no"
+        found.setdefault(head, {})[n.kernel_size] = cell(variant.rmse, variant.quoted)
+    rows = [[*head, *(cells.get(size, "–") for size in sizes)] for head, cells in found.items()]
+    bicubic = [f"bicubic interpolation, {start.scale}×", "", "", *[f"{start.results[0].rmse:.3f}"] * len(sizes)]
+    heads = ["weights from", "offsets from", "residual", *(f"{k}×{k}" for k in sizes)]
+    return markdown(heads, [bicubic, *rows], words=3)

@@ -46,6 +46,24 @@ def trained(
     return rmse
 
 
+def write_table(out: Path, name: str, facts: dict[str, Any], table: str, config: TrainConfig) -> None:
+    """`name`.json with these facts, and `name`.md: a table of `cell`s, with what was measured and at what budget."""
+    steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop}×{config.crop}"
+    about = (
+        f"{config.network.architecture.upper()}, {facts['dataset']}, {facts['count']} test images, RMSE in "
+        f"{facts['unit']}. Each network was trained for {steps}. *In italics: the paper's figure, quoted; it trained "
+        "for 40,000 steps on whole images.*"
+    )
+    write_json(out / f"{name}.json", facts)
+    (out / f"{name}.md").write_text(f"{table}\n\n{about}\n")
+
+
+def cell(rmse: float | None, quoted: float | None) -> str:
+    """Ours, or that it is not there yet, and the paper's figure in italics beside it."""
+    ours = "not yet" if rmse is None else f"{rmse:.3f}"
+    return ours if quoted is None else f"{ours} *{quoted:.2f}*"
+
+
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(file.read_text())) if file.is_file() else None

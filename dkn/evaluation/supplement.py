@@ -19,10 +19,10 @@ import numpy as np
 
 from dkn.data.sample import Dataset, Sample
 from dkn.errors import ConfigError
-from dkn.evaluation import paper
-from dkn.evaluation.runs import trained
+from dkn.evaluation import bicubic, evaluate, paper
+from dkn.evaluation.runs import cell, trained, write_table
 from dkn.networks import build
-from dkn.report import write_json
+from dkn.report import markdown
 from dkn.training import TrainConfig
 
 SIZES = (10, 100, 1000)
@@ -140,42 +140,29 @@ def run(
         ConfigError: a folder holds a run of another configuration, or there are not so many training images.
     """
     runs = TABLES[table](config, sizes)
+    count = min(len(test), limit or len(test))
+    start = [evaluate(test, {"bicubic": bicubic}, scale, limit=limit).results[0].rmse for scale in runs[0].scales]
+    facts = {"table": table, "dataset": test.name, "unit": test.unit, "count": count, "steps": config.steps}
+    facts["bicubic"] = start
     for i, one in enumerate(runs):
         print(f"{i + 1} of {len(runs)}: {one.name}", flush=True)
         part = train if one.images is None else Part(train, one.images)
         rmse = trained(one.config, part, test, out / one.name, one.scales, limit, device)
         runs[i] = dataclasses.replace(one, rmse=tuple(rmse))
-        count = min(len(test), limit or len(test))
-        facts = {"table": table, "dataset": test.name, "unit": test.unit, "count": count, "steps": config.steps}
         rows = [
             {"name": r.name, "scales": r.scales, "rmse": r.rmse, "quoted_from_the_paper": r.quoted, "images": r.images}
             | {"parameters": r.parameters, "residual": r.config.network.residual}
             for r in runs
         ]
-        write_json(out / f"{table}.json", facts | {"results": rows})
-        (out / f"{table}.md").write_text(to_markdown(runs, config, test, count))
+        write_table(out, table, facts | {"results": rows}, to_markdown(runs, start), config)
     return runs
 
 
-def to_markdown(runs: Sequence[Run], config: TrainConfig, test: Dataset, count: int) -> str:
-    """A row for each network, a column for each scale of the test; the paper's figure in italics beside each."""
-    heads = " | ".join(f"tested at {scale}×" for scale in runs[0].scales)
-    lines = [
-        f"| {config.network.architecture.upper()} | parameters | {heads} |",
-        "|---|---:|" + "---:|" * len(runs[0].scales),
-    ]
+def to_markdown(runs: Sequence[Run], start: Sequence[float]) -> str:
+    """A row for bicubic interpolation, with its RMSE at each scale of the test, and one for each network."""
+    rows = [["bicubic interpolation", "", *(f"{rmse:.3f}" for rmse in start)]]
     for one in runs:
         found = one.rmse or (None,) * len(one.scales)
-        cells = [_cell(*pair) for pair in zip(found, one.quoted, strict=True)]
-        lines.append(f"| {one.name.replace('_', ' ')} | {one.parameters / 1e6:.2f} M | {' | '.join(cells)} |")
-    about = (
-        f"RMSE in {test.unit}, {test.name}, {count} test images; {config.steps} steps of {config.batch_size} crops of "
-        f"{config.crop}×{config.crop} each. *In italics: the paper's figure, quoted; it trained for 40,000 steps on "
-        "whole images.*"
-    )
-    return "\n".join(lines) + f"\n\n{about}\n"
-
-
-def _cell(rmse: float | None, quoted: float | None) -> str:
-    ours = "not yet" if rmse is None else f"{rmse:.3f}"
-    return ours if quoted is None else f"{ours} *{quoted:.2f}*"
+        cells = [cell(*pair) for pair in zip(found, one.quoted, strict=True)]
+        rows.append([one.name.replace("_", " "), f"{one.parameters / 1e6:.2f} M", *cells])
+    return markdown(["network", "parameters", *(f"tested at {scale}×" for scale in runs[0].scales)], rows)

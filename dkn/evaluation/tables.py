@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dkn.evaluation import Evaluation, paper
+from dkn.report import markdown
 
 _REMARK = (
     "*In italics: quoted from the paper, not measured here.* ‡ The paper took these from earlier work, whose "
@@ -64,18 +65,18 @@ def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
     """RMSE of every method in every column, the best of each column in bold; flicker below, where it was measured."""
     methods = _union([c.methods for c in columns])
     heads = [_head(column, columns) for column in columns]
-    lines = ["| RMSE | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
+    rows = []
     errors = [{r.method: r.rmse for r in c.evaluation.results} for c in columns]
     for method in methods:
         cells = [_cell(method, values, column) for values, column in zip(errors, columns, strict=True)]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        rows.append([method, *cells])
     if quoted:
         quotes = [{quote.method: quote for quote in column.quotes} for column in columns]
         for name in _union([list(q) for q in quotes]):
             found = [q.get(name) for q in quotes]
             cells = ["" if q is None else f"*{q.rmse:.2f}*{' ‡' * q.other_input}" for q in found]
-            lines.append(f"| *paper: {name}* | " + " | ".join(cells) + " |")
-    text = "\n".join(lines) + "\n\n" + _counts(columns) + "\n"
+            rows.append([f"*paper: {name}*", *cells])
+    text = markdown(["RMSE", *heads], rows) + "\n\n" + _counts(columns) + "\n"
     for title, key in (("median absolute error", "median_error"), ("flicker", "flicker")):
         values = [{r.method: getattr(r, key) for r in c.evaluation.results} for c in columns]
         if any(value is not None for column in values for value in column.values()):
@@ -86,11 +87,11 @@ def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
 
 def _more(title: str, values: Sequence[Mapping[str, Any]], methods: Sequence[str], heads: Sequence[str]) -> str:
     """A further table of the same form, of what is not always measured."""
-    lines = [f"| {title} | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    rows = []
     for method in methods:
         found = [column.get(method) for column in values]
-        lines.append(f"| {method} | " + " | ".join("–" if v is None else f"{v:.3f}" for v in found) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([method, *("–" if v is None else f"{v:.3f}" for v in found)])
+    return markdown([title, *heads], rows) + "\n"
 
 
 def _cell(method: str, errors: Mapping[str, float], column: Column) -> str:

@@ -26,7 +26,7 @@ from dkn.evaluation import paper, rmse
 from dkn.filtering.filter import Filter
 from dkn.filtering.noise import STEPS, add_noise, draw_noisy_batch, recipe, scaled
 from dkn.networks import NetworkConfig
-from dkn.report import write_json
+from dkn.report import markdown, write_json
 from dkn.training import LOSSES, Trainer
 
 Cleaner = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -143,7 +143,7 @@ def run(options: argparse.Namespace) -> None:
 
 def table(rows: Sequence[Cleaned], dataset: str, count: int) -> str:
     """Markdown, with the supplement's own figures."""
-    lines = [f"| noise removal, {dataset}, {count} images | RMSE, levels | RMSE, cm |", "|---|---:|---:|"]
-    lines += [f"| {row.method} | {row.rmse_levels:.2f} | {row.rmse_cm:.2f} |" for row in rows]
+    heads = [f"noise removal, {dataset}, {count} images", "RMSE, levels", "RMSE, cm"]
+    found = markdown(heads, [[row.method, f"{row.rmse_levels:.2f}", f"{row.rmse_cm:.2f}"] for row in rows])
     quoted = ", ".join(f"{name} {value:.2f}" for name, value in paper.NOISE.items())
-    return "\n".join([*lines, "", f"*The supplement's own, unit not named, 449 images: {quoted}.*"])
+    return f"{found}\n\n*The supplement's own, unit not named, 449 images: {quoted}.*"

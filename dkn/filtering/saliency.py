@@ -20,7 +20,7 @@ from dkn.filtering.denoising import guided_filter
 from dkn.filtering.filter import Filter
 from dkn.filtering.foreground import weighted_f_measure
 from dkn.filtering.scenes import render
-from dkn.report import figure, write_image, write_json
+from dkn.report import figure, markdown, write_image, write_json
 
 GUIDED_FILTER = {"radius": 8, "eps": 6.5025}
 """Best of radius 2, 4, 8 and eps 255² · (1e-4, 1e-3, 1e-2) on six scenes of other seeds than those evaluated."""
@@ -153,10 +153,10 @@ def run(options: argparse.Namespace) -> None:
 
 def table(scores: Mapping[str, float], dataset: str, scale: int, count: int) -> str:
     """Markdown, with the supplement's own figures."""
-    lines = [f"| saliency, {dataset}, {scale}x, {count} pictures | weighted F-measure |", "|---|---:|"]
-    lines += [f"| {name} | {score:.4f} |" for name, score in scores.items()]
+    heads = [f"saliency, {dataset}, {scale}x, {count} pictures", "weighted F-measure"]
+    found = markdown(heads, [[name, f"{score:.4f}"] for name, score in scores.items()])
     quoted = ", ".join(f"{name} {value:.4f}" for name, value in paper.SALIENCY.items())
-    return "\n".join([*lines, "", f"*The supplement's Table 5, DUT-OMRON, 8x, 5,168 pictures: {quoted}.*"])
+    return f"{found}\n\n*The supplement's Table 5, DUT-OMRON, 8x, 5,168 pictures: {quoted}.*"
 
 
 def picture(case: Case, upsamplers: Mapping[str, Upsample], scale: int) -> np.ndarray:

@@ -22,27 +22,46 @@ class Scene(NamedTuple):
     """(H, W, 3) uint8 RGB: the same without texture."""
 
 
-def render(rng: np.random.Generator, size: tuple[int, int] = (192, 256), shapes: int = 5, texture: float = 1) -> Scene:
+def render(
+    rng: np.random.Generator,
+    size: tuple[int, int] = (192, 256),
+    shapes: int = 5,
+    texture: float = 1,
+    painted: bool = False,
+) -> Scene:
     """A scene of `size` (H, W). Colours say little about kinds; each kind has its texture (rings, stripes, dots).
 
     Args:
         texture: strength of the texture; 1 is as strong as the colours' own differences.
+        painted: as photographs have it, edges of colour that are no edges of things: background and shapes are painted
+            in patches of three colours each, every shape throws a shadow, and the light fades across the picture.
     """
     height, width = (n * _FINE for n in size)
     labels = np.zeros((height, width), np.uint8)
     plain = np.empty((height, width, 3), np.float32)
-    plain[:] = rng.uniform(60, 200, 3)
-    plain += np.linspace(-25, 25, width, dtype=np.float32)[:, None] * np.float32(rng.choice([-1, 1]))
+    if painted:
+        plain[:] = _patches(rng, labels.shape)
+        shadow = np.rint(rng.uniform(-6, 6, 2) * _FINE).astype(int)
+    else:
+        plain[:] = rng.uniform(60, 200, 3)
+        plain += np.linspace(-25, 25, width, dtype=np.float32)[:, None] * np.float32(rng.choice([-1, 1]))
     pattern = _pattern(0, rng, labels.shape)
     for _ in range(shapes):
         kind = int(rng.integers(1, len(KINDS)))
         outline = _outline(kind, rng, (height, width))
         inside = cv2.fillPoly(np.zeros_like(labels), [np.rint(outline * 16).astype(np.int32)], 1, shift=4) > 0
-        color = rng.uniform(30, 225, 3)
-        while np.abs(color - plain[inside].mean(axis=0)).max() < 40:
+        if painted:
+            plain[_shifted(inside, shadow)] *= 0.6
+            plain[inside] = _patches(rng, labels.shape)[inside]
+        else:
             color = rng.uniform(30, 225, 3)
-        labels[inside], plain[inside] = kind, color
+            while np.abs(color - plain[inside].mean(axis=0)).max() < 40:
+                color = rng.uniform(30, 225, 3)
+            plain[inside] = color
+        labels[inside] = kind
         pattern[inside] = _pattern(kind, rng, labels.shape)[inside]
+    if painted:
+        plain *= np.linspace(0.7, 1.3, width, dtype=np.float32)[:: rng.choice([-1, 1]), None]
     textured = plain + np.float32(22 * texture) * pattern[..., None]
     pictures = [cv2.resize(p, size[::-1], interpolation=cv2.INTER_AREA) for p in (textured, plain)]
     share = [cv2.resize((labels == k).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) for k in range(4)]
@@ -81,6 +100,12 @@ def infrared(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> tu
     return nir.astype(np.float32), dark, (dark + rng.normal(0, 0.07, dark.shape)).astype(np.float32)
 
 
+def _shifted(inside: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """(H, W) bool, moved by so many columns and rows; False comes in."""
+    move = np.array([[1, 0, by[0]], [0, 1, by[1]]], np.float32)
+    return cv2.warpAffine(inside.astype(np.uint8), move, inside.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+
+
 def _outline(kind: int, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """(N, 2) corners as (x, y)."""
     middle = rng.uniform(0.1, 0.9, 2) * size[::-1]
@@ -91,6 +116,14 @@ def _outline(kind: int, rng: np.random.Generator, size: tuple[int, int]) -> np.n
     reach = np.where(np.arange(count) % 2, 0.45, 1.0) if kind == 3 else np.ones(count)
     squeeze = np.array([1.0, rng.uniform(0.6, 1.0)])
     return middle + radius * reach[:, None] * np.stack((np.cos(angles), np.sin(angles)), 1) * squeeze
+
+
+def _patches(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) float32: three colours, each where one of its points is the nearest of 24."""
+    elsewhere = np.ones(size, np.uint8)
+    elsewhere[rng.integers(size[0], size=24), rng.integers(size[1], size=24)] = 0
+    _, nearest = cv2.distanceTransformWithLabels(elsewhere, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    return np.asarray(rng.uniform(30, 225, (3, 3))[nearest % 3], np.float32)
 
 
 def _pattern(kind: int, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

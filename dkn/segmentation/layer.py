@@ -15,7 +15,7 @@ class FDKNLayer(nn.Module):
 
     One set of kernel weights and offsets serves all channels: what they cost does not grow with the number of classes,
     and an average with weights of one sum keeps the order of classes where all neighbours agree. One stream sees the
-    image, the other all the scores.
+    image, the other the probabilities of all classes, whose scale does not change as the network gets surer.
 
     Args:
         channels: C, classes with the background.
@@ -54,7 +54,7 @@ class FDKNLayer(nn.Module):
         if scores.ndim != 4 or scores.shape[1] != self.channels or len(scores) != len(image):
             raise ImageError(f"scores are {tuple(scores.shape)}; expected ({len(image)}, {self.channels}, h, w)")
         scores = F.interpolate(scores, size=tuple(image.shape[2:]), mode="bilinear")
-        weights, offsets = self.network.kernels(image, scores)
+        weights, offsets = self.network.kernels(image, scores.softmax(dim=1))
         if offsets is None:
             offsets = weights.new_zeros(1, 1, 1, 1).expand(len(weights), 2 * weights.shape[1], *weights.shape[2:])
         config = self.network.config
