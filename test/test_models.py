@@ -95,14 +95,15 @@ SHIPPED = sorted((Path(__file__).resolve().parents[1] / "models").glob("*.safete
 
 
 def test_models_are_shipped():
-    assert {"fdkn_x4", "fdkn_x8", "fdkn_x16", "fdkn_sensor"} <= {path.stem for path in SHIPPED}
+    expected = {f"{network}_{kind}" for network in ("fdkn", "dkn") for kind in ("x4", "x8", "x16", "sensor")}
+    assert expected <= {path.stem for path in SHIPPED}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_model_says_what_it_is(path):
     _, info = checkpoint.load(path)
     family, _, scale = path.stem.rpartition("_x")
-    assert info.scale == (int(scale) if family else {"fdkn_sensor": None, "fdkn_noise": 1}[path.stem])
+    assert info.scale == (int(scale) if family else {"fdkn_sensor": None, "dkn_sensor": None, "fdkn_noise": 1}[path.stem])
     assert info.training["data"] and info.training["steps"] > 0
 
 

@@ -26,19 +26,19 @@ from dkn.training.config import TrainConfig
 from dkn.training.jitter import jitter
 
 KINDS = {
-    "bicubic": 0.15,
-    "area": 0.10,
-    "nearest": 0.22,
-    "noise": 0.20,
-    "holes": 0.20,
+    "bicubic": 0.09,
+    "area": 0.07,
+    "nearest": 0.34,
+    "noise": 0.16,
+    "holes": 0.22,
     "sensor": 0.08,
-    "quantised": 0.03,
+    "quantised": 0.02,
     "misregistered": 0.02,
 }
 """The mixture for real sensors: how often each kind is drawn."""
 SAME_AT_FULL_SIZE = ("bicubic", "area", "nearest")
 """Kinds that change nothing at a scale of 1; `sensor` takes their place there."""
-SCALE_WEIGHTS = {1: 0.06, 2: 0.12, 4: 0.20, 8: 0.42, 16: 0.20}
+SCALE_WEIGHTS = {1: 0.05, 2: 0.09, 4: 0.17, 8: 0.52, 16: 0.17}
 """How often each scale is drawn, in relation to the others; 0.1 for those between."""
 
 
