@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from dkn import Upsampler
 from dkn_ros.__main__ import run
 from dkn_ros.parameters import Parameters
+
+if TYPE_CHECKING:
+    from dkn_ros.node import UpsampleNode
 
 
 class PassThrough(Upsampler):
@@ -27,7 +32,7 @@ class PassThrough(Upsampler):
         return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
 
 
-def make_node() -> object:
+def make_node() -> UpsampleNode:
     from dkn_ros.node import UpsampleNode  # as late as in `main`, which takes signals first
 
     class PassThroughNode(UpsampleNode):
@@ -38,4 +43,4 @@ def make_node() -> object:
 
 
 if __name__ == "__main__":
-    run(make_node)  # type: ignore[arg-type]
+    run(make_node)
