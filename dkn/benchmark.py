@@ -28,7 +28,7 @@ from dkn import checkpoint
 from dkn.data.sample import Sample
 from dkn.data.synthetic import Scene
 from dkn.degradation import degrade
-from dkn.depth import to_grid, with_knowledge
+from dkn.depth import fill_holes, resize_bicubic, with_knowledge
 from dkn.device import choose_device
 from dkn.engines import ENGINES, Choice, plan
 from dkn.engines.folding import Convolution, fold
@@ -364,8 +364,9 @@ def _normalised(network: KernelNetwork, color: np.ndarray, low: np.ndarray, devi
     """What an engine takes: colour and depth."""
     depth = torch.from_numpy(low)[None, None]
     valid = depth.isfinite()
-    up = to_grid(depth, valid, (color.shape[0], color.shape[1]))[0] / DEPTH_RANGE
-    shown = with_knowledge(up, valid, network.config.depth_channels)
+    filled = fill_holes(depth, valid)
+    up = resize_bicubic(filled, (color.shape[0], color.shape[1])) / DEPTH_RANGE
+    shown = with_knowledge(up, filled, valid, network.config.depth_channels)
     return [torch.from_numpy(color)[None].to(device), shown.to(device)]
 
 

@@ -20,6 +20,11 @@ OVERSHOOT = 0.1  # how far, in local ranges, an upsampled depth may leave the va
 
 OCTAVES = 4  # from a scale of 1 to 16
 
+# Of `mixed_pixels`:
+STEP, FLAT = 0.05, 0.25  # an edge is a step of more than this share of the depth; beside it, less than that of the step
+MIXED, MIXED_EDGES = 0.6, 8  # what is assumed before any edge is seen, and how many edges outweigh it
+LINES = 120  # of a larger map, so many rows and columns say enough
+
 
 def to_metres(raw: np.ndarray) -> np.ndarray:
     """Depth as a camera gives it → float32 metres with NaN for invalid.
@@ -105,25 +110,62 @@ def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(valid.float(), size=size, mode="nearest-exact") > 0.5
 
 
-def with_knowledge(depth: Tensor, valid: Tensor, channels: int) -> Tensor:
-    """What a network is shown of a depth map: the map, and if it wants three channels, what there was before
-    interpolation. Without these it cannot tell a measured edge from a filled hole, or noise from detail.
+def with_knowledge(depth: Tensor, low: Tensor, valid: Tensor, channels: int) -> Tensor:
+    """What a network is shown of a depth map: the map, and if it wants four channels, what there was before
+    interpolation. Without these it cannot tell a measured edge from a filled hole, noise from detail, or the rough
+    outline that point samples give a thing from its true one.
 
     Args:
         depth: (N, 1, H, W), interpolated, in units of the model's depth range.
-        valid: (N, 1, h, w), bool or 0 and 1: which pixels it was interpolated from.
-        channels: 1 or 3 (`NetworkConfig.depth_channels`).
+        low: (N, 1, h, w) metres, finite: what it was interpolated from.
+        valid: (N, 1, h, w) bool: which pixels of `low` were measured.
+        channels: 1 or 4 (`NetworkConfig.depth_channels`).
 
     Returns:
-        (N, channels, H, W): depth; how much of each pixel was measured, 0 to 1; and log₂ of the scale over `OCTAVES`,
-        scale = √(HW / hw), the same everywhere.
+        (N, channels, H, W): depth; how much of each pixel was measured, 0 to 1; log₂ of the scale over `OCTAVES`,
+        scale = √(HW / hw); and `mixed_pixels`. The last two are the same everywhere.
     """
     if channels == 1:
         return depth
     size = depth.shape[2:]
     scale = math.sqrt(math.prod(size) / math.prod(valid.shape[2:]))
     measured = F.interpolate(valid.to(depth.dtype), size=tuple(size), mode="bilinear")
-    return torch.cat((depth, measured, torch.full_like(depth, math.log2(scale) / OCTAVES)), dim=1)
+    mixed = mixed_pixels(low, valid).expand_as(depth)
+    return torch.cat((depth, measured, torch.full_like(depth, math.log2(scale) / OCTAVES), mixed), dim=1)
+
+
+def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
+    """How far pixels at depth edges are mixtures of both sides: low if each pixel is a point of the scene, high if it
+    is the mean over its area, `MIXED` if there is no edge to tell by.
+
+    An edge is a step over two pixels, along a row or a column, that is large against the depth and against what depth
+    does on either side of it. The pixel in its middle lies at a share t of the step: the result is the mean of
+    4t(1 - t), which is 0 on either side and 1 half-way.
+
+    Args:
+        depth: (N, 1, h, w) metres, finite.
+        valid: (N, 1, h, w) bool.
+
+    Returns:
+        (N, 1, 1, 1), 0 to 1.
+    """
+    count = depth.new_full((len(depth), 1, 1, 1), MIXED_EDGES)
+    total = MIXED * count
+    for axis in (2, 3):
+        every = max(1, depth.shape[5 - axis] // LINES)
+        lines, known = (x.transpose(axis, 3)[:, :, ::every] for x in (depth, valid))
+        if lines.shape[3] < 5:
+            continue
+        before, left, middle, right, after = (lines[..., i : lines.shape[3] - 4 + i] for i in range(5))
+        step = right - left
+        height = step.abs()
+        edge = height > STEP * torch.minimum(left, right)
+        edge &= torch.maximum((left - before).abs(), (after - right).abs()) < FLAT * height
+        edge &= known.unfold(3, 5, 1).all(dim=4)
+        share = ((middle - left) / torch.where(edge, step, 1)).clamp(0, 1)
+        total = total + torch.where(edge, 4 * share * (1 - share), 0).sum(dim=(1, 2, 3), keepdim=True)
+        count = count + edge.sum(dim=(1, 2, 3), keepdim=True)
+    return total / count
 
 
 def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:

@@ -44,8 +44,9 @@ class NetworkConfig:
     """True: eq. (3), weights minus their mean. False: eq. (7), weights divided by their sum."""
     guidance: Literal["rgb", "grey", "none"] = "rgb"
     """none: a single stream that sees depth alone (the models marked † in Table 2)."""
-    depth_channels: Literal[1, 3] = 1
-    """1: the depth. 3: also how much of each pixel was measured, and how far apart: see `dkn.depth.with_knowledge`."""
+    depth_channels: Literal[1, 4] = 1
+    """1: the depth. 4: also how much of each pixel was measured, how far apart, and whether as points or averages: see
+    `dkn.depth.with_knowledge`."""
     weights_from: Literal["both", "rgb", "depth"] = "both"
     """Streams that give kernel weights; both = every stream there is."""
     offsets_from: Literal["both", "rgb", "depth", "none"] = "both"

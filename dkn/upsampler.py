@@ -232,11 +232,14 @@ def _scaled(low: Tensor, valid: Tensor, size: tuple[int, int], info: ModelInfo) 
     """The depth map as a network wants to see it."""
     filled = fill_holes(low, valid)
     depth = resize_bicubic(filled, size)
+    start: Tensor | float = 0.0
+    unit: Tensor | float
     if info.depth_range is not None:
-        shown = with_knowledge(depth / info.depth_range, valid, info.network.depth_channels)
-        return _Scaled(filled, shown, 0.0, info.depth_range)
-    start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
-    return _Scaled(filled, with_knowledge((depth - start) / unit, valid, info.network.depth_channels), start, unit)
+        unit = info.depth_range
+    else:
+        start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
+    shown = with_knowledge((depth - start) / unit, filled, valid, info.network.depth_channels)
+    return _Scaled(filled, shown, start, unit)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

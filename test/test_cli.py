@@ -148,7 +148,7 @@ def test_train_a_sensor_model(tiny_nyu, tmp_path, capfd):
     run = ["train", *common, f"--out={tmp_path / 'sensor'}", "--degradation=sensor", f"--init={start}"]
     assert main(run) == 0
     _, info = checkpoint.load(tmp_path / "sensor" / "model.safetensors")
-    assert info.network == NetworkConfig(n1=8, n2=8, depth_channels=3, window=63)
+    assert info.network == NetworkConfig(n1=8, n2=8, depth_channels=4, window=63)
     assert info.scale is None
     assert info.training["recipe"]["scale"] == [1, 2, 4, 8, 16]
     assert set(info.training["test_rmse_cm"]) == {"8x bicubic", "8x nearest", "8x noise", "8x holes"}

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dkn.degradation import degrade
 from dkn.depth import (
     clamp_to_local_range,
     fill_holes,
+    mixed_pixels,
     resize_bicubic,
     to_grid,
     to_metres,
@@ -262,10 +264,59 @@ def test_a_network_is_told_what_was_measured_and_how_far_apart():
     valid = torch.ones(1, 1, 6, 8, dtype=torch.bool)
     valid[..., 2:4, 3:6] = False
     depth = torch.rand(1, 1, 48, 32)  # 8 times as high, 4 times as wide
-    shown = with_knowledge(depth, valid, 3)
-    assert shown.shape == (1, 3, 48, 32)
+    low = torch.rand(1, 1, 6, 8) + 1
+    shown = with_knowledge(depth, low, valid, 4)
+    assert shown.shape == (1, 4, 48, 32)
     torch.testing.assert_close(shown[:, :1], depth)
     expected = cv2.resize(valid[0, 0].numpy().astype(np.float32), (32, 48), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(shown[0, 1].numpy(), expected, atol=1e-6)
     torch.testing.assert_close(shown[:, 2], torch.full((1, 48, 32), 2.5 / 4))  # log2 of √(8 · 4), over that of 16
-    assert with_knowledge(depth, valid, 1) is depth
+    torch.testing.assert_close(shown[:, 3:], mixed_pixels(low, valid).expand(1, 1, 48, 32))
+    assert with_knowledge(depth, low, valid, 1) is depth
+
+
+def mixed_by_hand(depth, valid):
+    """The definition, pixel by pixel."""
+    found = []
+    for lines, known in ((depth, valid), (depth.T, valid.T)):
+        for line, there in zip(lines, known, strict=True):
+            for i in range(2, len(line) - 2):
+                outer, left, middle, right, after = line[i - 2 : i + 3]
+                step = abs(right - left)
+                beside = max(abs(left - outer), abs(after - right))
+                if all(there[i - 2 : i + 3]) and step > 0.05 * min(left, right) and beside < 0.25 * step:
+                    share = min(max((middle - left) / (right - left), 0), 1)
+                    found.append(4 * share * (1 - share))
+    return (0.6 * 8 + sum(found)) / (8 + len(found)), len(found)
+
+
+def test_mixed_pixels_by_hand():
+    rng = np.random.default_rng(3)
+    depth = 2 + 0.05 * rng.random((2, 60, 100)) + 1.5 * (rng.random((2, 60, 100)).cumsum(axis=2) % 9 > 5)
+    valid = rng.random((2, 60, 100)) > 0.02
+    result = mixed_pixels(torch.from_numpy(depth)[:, None], torch.from_numpy(valid)[:, None])
+    assert result.shape == (2, 1, 1, 1)
+    for i in range(2):
+        expected, edges = mixed_by_hand(depth[i], valid[i])
+        assert edges > 50
+        assert result[i].item() == pytest.approx(expected)
+    # Nothing to tell by: too small, or flat.
+    for shape in ((1, 1, 4, 4), (1, 1, 1, 1), (1, 1, 20, 3)):
+        assert mixed_pixels(torch.ones(shape), torch.ones(shape, dtype=torch.bool)).item() == pytest.approx(0.6)
+
+
+def test_point_samples_are_told_from_averages():
+    """At every ratio, and also where there are holes and noise."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:480, :640]
+    truth = (4 + x / 640).astype(np.float32)
+    for _ in range(6):  # discs before a slanted wall: their edges lie anywhere in a block
+        truth[np.hypot(y - rng.integers(480), x - rng.integers(640)) < rng.integers(60, 120)] = rng.uniform(1, 3)
+    for scale in (2, 4, 8, 16):
+        found = {}
+        for kind in ("nearest", "area", "bicubic", "noise", "holes"):
+            low = torch.from_numpy(degrade(truth, scale, kind, rng))[None, None]
+            valid = low.isfinite()
+            found[kind] = mixed_pixels(fill_holes(torch.where(valid, low, 0), valid), valid).item()
+        points = found.pop("nearest")
+        assert points + 0.1 < min(found.values()), (scale, points, found)

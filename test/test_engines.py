@@ -27,9 +27,9 @@ CONFIGS = {
     "fdkn, k = 5, split": NetworkConfig(kernel_size=5, weights_from="rgb", offsets_from="depth"),
     "fdkn, small window": NetworkConfig(window=5, n1=24, n2=40),
     "fdkn, released taps": NetworkConfig(guidance="grey", released_sampling=True),
-    "fdkn, told what was measured": NetworkConfig(depth_channels=3),
+    "fdkn, told what was measured": NetworkConfig(depth_channels=4),
     "dkn": NetworkConfig("dkn"),
-    "dkn, told what was measured": NetworkConfig("dkn", depth_channels=3),
+    "dkn, told what was measured": NetworkConfig("dkn", depth_channels=4),
     "dkn grey, eq. (7)": NetworkConfig("dkn", guidance="grey", residual=False),
     "dkn depth alone, k = 1": NetworkConfig("dkn", guidance="none", kernel_size=1, residual=False),
 }

@@ -21,7 +21,7 @@ CONFIGS = {
     "fdkn": NetworkConfig(),
     "fdkn grey, eq. (7)": NetworkConfig(guidance="grey", residual=False),
     "dkn, k = 5": NetworkConfig("dkn", kernel_size=5),
-    "fdkn, told what was measured": NetworkConfig(depth_channels=3),
+    "fdkn, told what was measured": NetworkConfig(depth_channels=4),
     "fdkn depth alone, regular grid": NetworkConfig(guidance="none", offsets_from="none"),
 }
 

@@ -44,7 +44,7 @@ def test_tiles_cover_every_pixel_once_and_begin_at_phases():
 
 
 @pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
-@pytest.mark.parametrize("fields", [{"residual": False}, {"residual": True, "window": 63}, {"depth_channels": 3}])
+@pytest.mark.parametrize("fields", [{"residual": False}, {"residual": True, "window": 63}, {"depth_channels": 4}])
 def test_tiles_give_what_the_whole_gives(architecture, fields, make_model, tmp_path, picture):
     """Everywhere, the border of the image included; sizes that no 4 divides."""
     config = NetworkConfig(architecture, n1=8, n2=8, **fields)

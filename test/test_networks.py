@@ -444,7 +444,7 @@ def test_released_sampling_puts_taps_where_the_checkpoint_expects_them(liven):
         {"guidance": "none", "offsets_from": "rgb"},
         {"n1": 0},
         {"n2": -1},
-        {"depth_channels": 2},
+        {"depth_channels": 3},
     ],
 )
 def test_contradictory_configurations(fields):

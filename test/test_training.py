@@ -195,7 +195,7 @@ def states(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in parts.items()}
 
 
-TOLD = NetworkConfig(n1=8, n2=8, depth_channels=3, window=21)
+TOLD = NetworkConfig(n1=8, n2=8, depth_channels=4, window=21)
 EVERYTHING = {"network": TOLD, "scale": (1, 2, 4), "degradation": "sensor", "color_jitter": 0.3, "mix_synthetic": 0.5}
 
 
@@ -400,10 +400,10 @@ def test_begin_with_a_network_that_was_told_less(dataset, tmp_path, make_model, 
     """What is told beside depth has no weight at first, and a wider window lets taps go where they were cut off."""
     plain = NetworkConfig(architecture, n1=8, n2=8)
     init = make_model(tmp_path / "m.safetensors", config=plain)
-    told = dataclasses.replace(plain, depth_channels=3, window=63)
+    told = dataclasses.replace(plain, depth_channels=4, window=63)
     trainer = Trainer(dataset, dataclasses.replace(TINY, network=told), tmp_path / "run", init=init)
     source = checkpoint.load(init)[0]
-    depth, guidance = torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16, 20)
+    depth, guidance = torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
     with torch.no_grad():
         before = source.kernels(guidance, depth[:, :1])
         after = trainer.network.eval().kernels(guidance, depth)

@@ -25,7 +25,7 @@ def models(tmp_path_factory, make_model):
         make_model(folder / f"fdkn_x{scale}.safetensors", scale, seed=seed)
     make_model(folder / "dkn_x8.safetensors", 8, NetworkConfig("dkn", n1=8, n2=8))
     make_model(folder / "wild.safetensors", wild=30.0)
-    told = NetworkConfig(depth_channels=3, window=63, n1=8, n2=8)
+    told = NetworkConfig(depth_channels=4, window=63, n1=8, n2=8)
     make_model(folder / "told.safetensors", config=told)
     make_model(folder / "direct.safetensors", config=NetworkConfig(residual=False, n1=8, n2=8), wild=5.0)
     return folder

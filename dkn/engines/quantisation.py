@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,9 @@ def input_ranges(network: KernelNetwork) -> dict[str, list[float]]:
     """
     color, depth = _patches()
     if network.config.depth_channels > 1:
-        every = torch.ones_like(depth)
-        depth = torch.cat((depth, every, every), dim=1)  # all measured; the largest scale
+        least, most = torch.zeros_like(depth), torch.ones_like(depth)
+        # All of it measured; at the ends of scale and of mixed pixels.
+        depth = torch.cat([torch.cat((depth, most, *ends), dim=1) for ends in product((least, most), repeat=2)])
     images = {"rgb": color, "grey": color.mean(1, keepdim=True), "depth": depth}
     return {name: _largest_inputs(stream, images[name]) for name, stream in network.streams().items()}
 

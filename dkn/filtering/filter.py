@@ -98,14 +98,14 @@ class Filter:
         size = tuple(channels.shape[1:] if guide is None else guide.shape[1:])
         scale = math.sqrt(math.prod(size) / math.prod(channels.shape[1:]))
         network = self._network(scale)
-        known = torch.ones(1, 1, *channels.shape[1:], dtype=torch.bool)
+        low = channels
         channels = resize_bicubic(channels[None], (size[0], size[1]))[0]
         cut = list(tiles((size[0], size[1]), self.tile, context(network.config)))
         total = len(cut) * len(channels) * self.iterations
         bar = tqdm(total=total, desc="filtering", unit="tile", delay=1, disable=not self.progress)
         with torch.inference_mode(), bar, without_tf32():
             for _ in range(self.iterations):
-                channels = _apply(network, _three(channels) if guide is None else guide, channels, known, cut, bar)
+                channels = _apply(network, _three(channels) if guide is None else guide, channels, low, cut, bar)
         return _as(channels, target)
 
     def _network(self, scale: float) -> KernelNetwork:
@@ -115,14 +115,14 @@ class Filter:
         return self._networks[path]
 
 
-def _apply(
-    network: KernelNetwork, guide: Tensor, channels: Tensor, known: Tensor, cut: list[Tile], bar: tqdm
-) -> Tensor:
-    """Once over the picture: guide (3, H, W), channels (C, H, W) → (C, H, W)."""
+def _apply(network: KernelNetwork, guide: Tensor, channels: Tensor, low: Tensor, cut: list[Tile], bar: tqdm) -> Tensor:
+    """Once over the picture: guide (3, H, W), channels (C, H, W), which came as low (C, h, w) → (C, H, W)."""
     device = next(network.parameters()).device
     result = torch.empty_like(channels)
     for i, channel in enumerate(channels):
-        shown = with_knowledge(channel[None, None], known, network.config.depth_channels)
+        source = low[i][None, None]
+        known = torch.ones_like(source, dtype=torch.bool)
+        shown = with_knowledge(channel[None, None], source, known, network.config.depth_channels)
         for tile in cut:
             rows, columns = tile.seen
             seen = shown[:, :, rows, columns].to(device)

@@ -55,7 +55,7 @@ _HELP = {
     "mix_synthetic": "share of the crops, 0 to 1, from rendered rooms",
     "phases": "DKN: at how many of 16 phases a crop is judged",
     "bf16": "convolutions in bfloat16",
-    "depth_channels": "3: the network is told what was measured, and the scale",
+    "depth_channels": "4: the network is told what was measured, the scale, and points or averages",
 }
 
 

@@ -19,7 +19,7 @@ RECIPES = Literal["best", "paper"]
 
 ANY_SCALE = (1, 2, 4, 8, 16)
 """What a model for every ratio is trained at."""
-SENSOR_NETWORK: dict[str, Any] = {"depth_channels": 3, "window": 63}
+SENSOR_NETWORK: dict[str, Any] = {"depth_channels": 4, "window": 63}
 """What a network for real sensors needs: to be told what was measured and how far apart, and taps that reach over holes
 and over the blocks of 16×."""
 
