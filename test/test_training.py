@@ -104,7 +104,7 @@ def test_batches_are_shared_without_a_remainder(dataset):
 @pytest.mark.parametrize("scale", [1, 2, 4, 16])
 @pytest.mark.parametrize("kind", ["area", "nearest", "sensor"])
 def test_a_crop_of_the_mixture(scale, kind, monkeypatch):
-    """It is told what was measured, and the scale, as it will be in use."""
+    """It is told what was measured, the scale, and what edges look like, as it will be in use."""
     depth = np.random.default_rng(0).uniform(1, 4, (64, 96)).astype(np.float32)
     depth[:16, :16] = np.nan
     config = TrainConfig(TOLD, (1, 2, 4, 16), "sensor", steps=1, crop=32, batch_size=3)
@@ -112,9 +112,9 @@ def test_a_crop_of_the_mixture(scale, kind, monkeypatch):
     if scale == 1 and kind != "sensor":
         return
     batch = draw_batch(One(depth), config, 0)
-    assert batch.depth.shape == (3, 3, 32, 32)
+    assert batch.depth.shape == (3, 4, 32, 32)
     assert batch.depth.isfinite().all()
-    for guidance, (up, measured, log_scale), target, known in zip(
+    for guidance, (up, measured, log_scale, mixed), target, known in zip(
         batch.guidance, batch.depth, batch.target, batch.known, strict=True
     ):
         y, x = (255 * guidance[:2]).round().long().numpy()
@@ -122,6 +122,7 @@ def test_a_crop_of_the_mixture(scale, kind, monkeypatch):
         assert torch.equal(target[0] > 0, known[0])
         assert np.allclose(log_scale, math.log2(scale) / 4)
         assert 0 <= measured.min() <= measured.max() <= 1
+        assert 0 < mixed.min() == mixed.max() < 1
         if kind != "sensor":
             inside = (y < 12) & (x < 12) & (scale < 16)
             assert (measured.numpy()[inside] == 0).all()
