@@ -22,6 +22,7 @@ CONFIGS = {
     "fdkn": NetworkConfig(),
     "fdkn grey": NetworkConfig(guidance="grey"),
     "fdkn depth alone": NetworkConfig(guidance="none"),
+    "fdkn, kernels by colour alone": NetworkConfig(weights_from="rgb", offsets_from="rgb"),
     "fdkn, eq. (7)": NetworkConfig(residual=False),
     "fdkn, regular grid": NetworkConfig(offsets_from="none"),
     "fdkn, k = 5, split": NetworkConfig(kernel_size=5, weights_from="rgb", offsets_from="depth"),

@@ -101,7 +101,10 @@ class OpenVINOEngine(GraphEngine):
         self._requests = BySize(self, self._compile)
 
     def kernels(self, images: Arrays) -> Arrays:
-        batch, _, height, width = images["depth"].shape
+        if "color" in images:
+            batch, height, width, _ = images["color"].shape
+        else:
+            batch, _, height, width = images["depth"].shape
         request = self._requests[batch, height, width]
         request.infer(dict(images), share_inputs=True)
         return {name: request.get_output_tensor(i).data for i, name in enumerate(self._outputs)}

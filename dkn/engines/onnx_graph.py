@@ -89,8 +89,9 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
         color: (N, 3, H, W) RGB in 0..1; absent in a network that sees depth alone. With `for_engine`: (N, H, W, 3)
             uint8.
         depth: (N, C, H, W), C = `depth_channels` of the config; the first is depth, upsampled, in units of the model's
-            depth range. With `for_engine`: (N, 1 + C, H, W), the first in two parts whose sum it is, so that a runtime
-            that rounds inputs to bfloat16 still sees millimetres.
+            depth range. Absent in a network whose kernels come of colour alone. With `for_engine`: (N, 1 + C, H, W),
+            the first in two parts whose sum it is, so that a runtime that rounds inputs to bfloat16 still sees
+            millimetres.
     `int8`: with steps of eight bits before the wide convolutions.
     Outputs, float32, for p = 4 phases along each axis (FDKN, whose H and W have to be multiples of 4) or p = 1 (DKN):
         weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
@@ -98,7 +99,9 @@ def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: boo
     """
     graph, config = Graph(), network.config
     size = ("height", "width")
-    inputs = [_describe("depth", ("batch", config.depth_channels + for_engine, *size))]
+    inputs = []
+    if network.depth_stream is not None:
+        inputs.append(_describe("depth", ("batch", config.depth_channels + for_engine, *size)))
     if network.guidance_stream is not None and for_engine:
         inputs.append(_describe("color", ("batch", *size, 3), TensorProto.UINT8))
         color, white = graph.add("Transpose", graph.add("Cast", "color", to=TensorProto.FLOAT), perm=[0, 3, 1, 2]), 255
