@@ -93,15 +93,15 @@ class Segmenter(nn.Module):
 
 def scenes(count: int, first_seed: int, painted: bool = True) -> list[Scene]:
     """So many different scenes."""
-    return [render(np.random.default_rng((first_seed, i)), SIZE, shapes=4, painted=painted) for i in range(count)]
+    seeds = tqdm(range(count), "rendering", unit="scene", delay=1, mininterval=5)
+    return [render(np.random.default_rng((first_seed, i)), SIZE, shapes=4, painted=painted) for i in seeds]
 
 
 def train(segmenter: nn.Module, data: Sequence[Scene], steps: int, seed: int, rates: dict[str, float]) -> None:
     """Muon on the cross entropy of batches of four, flipped at random, by a cosine schedule; in place.
 
     Args:
-        rates: learning rate of each child of `segmenter`, by its name (the supplement's layer learns ten times as fast
-            as the network).
+        rates: learning rate of each child of `segmenter`, by its name.
     """
     optimisers = [Muon(getattr(segmenter, name).parameters(), rate) for name, rate in rates.items()]
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps) for optimiser in optimisers]
@@ -123,9 +123,14 @@ def train(segmenter: nn.Module, data: Sequence[Scene], steps: int, seed: int, ra
 
 
 def compare(
-    steps: int, training: int = 160, test: int = 60, seed: int = 0, painted: bool = True
+    steps: int, training: int | None = None, test: int = 60, seed: int = 0, painted: bool = True
 ) -> tuple[list[Row], dict[str, Predict], list[Scene]]:
     """Train all, and evaluate them on scenes none has seen: rows, the methods, and the scenes.
+
+    Args:
+        steps: of each half of the training.
+        training: scenes to train on; default: as many as steps, so that each is seen four times in each half.
+        test: scenes to evaluate on.
 
     Raises:
         ConfigError: no steps.
@@ -133,12 +138,12 @@ def compare(
     if steps < 1:
         raise ConfigError(f"steps={steps}: training needs at least one")
     torch.manual_seed(seed)
-    data, unseen = scenes(training, seed + 1, painted), scenes(test, seed + 2, painted)
+    data, unseen = scenes(training or steps, seed + 1, painted), scenes(test, seed + 2, painted)
     start = Segmenter(SmallNet(), Bilinear())
     train(start, data, steps, seed, {"network": 3e-3})
     plain, ours = start, Segmenter(copy.deepcopy(start.network), FDKNLayer(len(KINDS), LAYER))
     train(plain, data, steps, seed + 1, {"network": 1e-3})
-    train(ours, data, steps, seed + 1, {"network": 1e-3, "upsample": 5e-3})
+    train(ours, data, steps, seed + 1, {"network": 1e-3, "upsample": 2e-3})
     parameters = tune(plain, data[:20])
     methods: dict[str, Predict] = {
         "bilinear": plain,
@@ -186,7 +191,7 @@ def _tensor(scene: Scene) -> Tensor:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=1000, help="of each half of the training")
+    parser.add_argument("--steps", type=int, default=3000, help="of each half of the training; so many scenes, too")
     parser.add_argument("--scenes", choices=["painted", "flat"], default="painted", help="flat: things of one colour")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the table here too")
