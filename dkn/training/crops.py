@@ -26,19 +26,19 @@ from dkn.training.config import TrainConfig
 from dkn.training.jitter import jitter
 
 KINDS = {
-    "bicubic": 0.09,
-    "area": 0.07,
-    "nearest": 0.34,
-    "noise": 0.16,
-    "holes": 0.22,
-    "sensor": 0.08,
-    "quantised": 0.02,
-    "misregistered": 0.02,
+    "bicubic": 0.07,
+    "area": 0.05,
+    "nearest": 0.50,
+    "noise": 0.13,
+    "holes": 0.18,
+    "sensor": 0.05,
+    "quantised": 0.01,
+    "misregistered": 0.01,
 }
 """The mixture for real sensors: how often each kind is drawn."""
 SAME_AT_FULL_SIZE = ("bicubic", "area", "nearest")
 """Kinds that change nothing at a scale of 1; `sensor` takes their place there."""
-SCALE_WEIGHTS = {1: 0.05, 2: 0.09, 4: 0.17, 8: 0.52, 16: 0.17}
+SCALE_WEIGHTS = {1: 0.04, 2: 0.08, 4: 0.14, 8: 0.60, 16: 0.14}
 """How often each scale is drawn, in relation to the others; 0.1 for those between."""
 
 
