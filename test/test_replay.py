@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,9 @@ def test_a_node_that_does_not_start_is_one_line(bag, environment):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_no_node_stays_behind_a_command_that_is_ended(bag, environment, number):
     command = [sys.executable, "-m", "dkn_ros.replay", bag, *TOPICS, "--rate", "0.01"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+    # A shell has what it starts in the background ignore SIGINT, the tests too, and so what they start.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=heed) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         end = time.monotonic() + 60
         while not (nodes := children.read_text().split()):

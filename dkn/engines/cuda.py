@@ -130,7 +130,7 @@ class _DKNFeatures:
     MARGIN = 25, 24
     """Zeros before and after an image."""
     CHANNELS = 8
-    """Of an image, most of them zeros: fewer, and cuDNN's fast kernels cannot read them."""
+    """An image has a multiple of so many, most of them zeros: otherwise cuDNN's fast kernels cannot read it."""
 
     def __init__(
         self, streams: Sequence[FoldedStream], device: torch.device, dtype: torch.dtype, dilated: bool, most_pixels: int
@@ -140,26 +140,29 @@ class _DKNFeatures:
         for stream in streams:
             first, *others = stream.features
             assert first.padding == self.MARGIN
-            missing = self.CHANNELS - first.weight.shape[1]
+            missing = -first.weight.shape[1] % self.CHANNELS
             first = replace(first, weight=np.pad(first.weight, ((0, 0), (0, missing), (0, 0), (0, 0))), padding=(0, 0))
             layers = [_Layer.of(convolution, device, dtype) for convolution in (first, *others)]
             self._streams.append((stream.image, layers))
 
     def __call__(self, color: Tensor, depth: Tensor) -> Iterator[tuple[Band, list[Tensor]]]:
-        images = [(self._with_margin(image, color, depth), layers) for image, layers in self._streams]
+        images = [
+            (self._with_margin(image, layers[0].weight.shape[1], color, depth), layers)
+            for image, layers in self._streams
+        ]
         height = depth.shape[1]
         for top, bottom in self._bands(*depth.shape[:3]):
             end = images[0][0].shape[2] if bottom == height else bottom + sum(self.MARGIN)
             run = _run if self._dilated else _run_in_phases
             yield (top, bottom), [run(layers, image[:, :, top:end]) for image, layers in images]
 
-    def _with_margin(self, image: str, color: Tensor, depth: Tensor) -> Tensor:
-        """(N, 8, H + 49, W + 49), with more zeros below and to the right where the phases do not divide H and W."""
+    def _with_margin(self, image: str, channels: int, color: Tensor, depth: Tensor) -> Tensor:
+        """(N, channels, H + 49, W + 49), with more zeros below and to the right where the phases do not divide H and W."""
         before, after = self.MARGIN
         batch, height, width = depth.shape[:3]
         step = 1 if self._dilated else STRIDE
         rows, columns = (before + n + -n % step + after for n in (height, width))
-        x = depth.new_zeros((batch, rows, columns, self.CHANNELS), dtype=self._dtype)
+        x = depth.new_zeros((batch, rows, columns, channels), dtype=self._dtype)
         _write(image, x[:, before : before + height, before : before + width], color, depth)
         return x.permute(0, 3, 1, 2)
 
