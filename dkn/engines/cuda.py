@@ -157,7 +157,7 @@ class _DKNFeatures:
             yield (top, bottom), [run(layers, image[:, :, top:end]) for image, layers in images]
 
     def _with_margin(self, image: str, channels: int, color: Tensor, depth: Tensor) -> Tensor:
-        """(N, channels, H + 49, W + 49), with more zeros below and to the right where the phases do not divide H and W."""
+        """(N, channels, H + 49, W + 49), with more zeros below and right where the phases do not divide H and W."""
         before, after = self.MARGIN
         batch, height, width = depth.shape[:3]
         step = 1 if self._dilated else STRIDE
