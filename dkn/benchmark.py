@@ -28,7 +28,7 @@ from dkn import checkpoint
 from dkn.data.sample import Sample
 from dkn.data.synthetic import Scene
 from dkn.degradation import degrade
-from dkn.depth import fill_holes, resize_bicubic, with_knowledge
+from dkn.depth import prepare
 from dkn.device import choose_device
 from dkn.engines import ENGINES, Choice, plan
 from dkn.engines.folding import Convolution, fold
@@ -363,10 +363,8 @@ def _choices(device: torch.device, engines: list[str] | None, precision: str) ->
 def _normalised(network: KernelNetwork, color: np.ndarray, low: np.ndarray, device: torch.device) -> list[Tensor]:
     """What an engine takes: colour and depth."""
     depth = torch.from_numpy(low)[None, None]
-    valid = depth.isfinite()
-    filled = fill_holes(depth, valid)
-    up = resize_bicubic(filled, (color.shape[0], color.shape[1])) / DEPTH_RANGE
-    shown = with_knowledge(up, filled, valid, network.config.depth_channels)
+    size = color.shape[0], color.shape[1]
+    shown = prepare(depth, depth.isfinite(), size, DEPTH_RANGE, network.config.depth_channels).shown
     return [torch.from_numpy(color)[None].to(device), shown.to(device)]
 
 

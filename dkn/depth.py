@@ -8,6 +8,7 @@ arithmetic ever meets a NaN.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -108,6 +109,37 @@ def to_grid(depth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor
 def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, 1, h, w) bool → (N, 1, H, W): each pixel is as valid as the one that its centre lies in."""
     return F.interpolate(valid.float(), size=size, mode="nearest-exact") > 0.5
+
+
+class Prepared(NamedTuple):
+    """A depth map as a network wants to see it."""
+
+    filled: Tensor
+    """(N, 1, h, w) metres, without holes."""
+    shown: Tensor
+    """(N, C, H, W), C = `depth_channels` of the network; the first · unit + start are metres."""
+    start: Tensor | float
+    unit: Tensor | float
+
+
+def prepare(low: Tensor, valid: Tensor, size: tuple[int, int], depth_range: float | None, channels: int) -> Prepared:
+    """The way from a camera's depth to a network's input: holes filled, interpolated, in units of a range, explained.
+
+    Args:
+        low, valid: (N, 1, h, w) metres and bool, as for `fill_holes`.
+        size: (H, W) of the colour image.
+        depth_range: metres that make 1; None: of the map itself, from its least to its largest.
+        channels: as for `with_knowledge`.
+    """
+    filled = fill_holes(low, valid)
+    depth = resize_bicubic(filled, size)
+    start: Tensor | float = 0.0
+    unit: Tensor | float
+    if depth_range is not None:
+        unit = depth_range
+    else:
+        start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
+    return Prepared(filled, with_knowledge((depth - start) / unit, filled, valid, channels), start, unit)
 
 
 def with_knowledge(depth: Tensor, low: Tensor, valid: Tensor, channels: int) -> Tensor:

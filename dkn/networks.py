@@ -151,14 +151,17 @@ class KernelNetwork(nn.Module):
         return self._combine([stream(image) for stream, image in self._inputs(guidance, depth)])
 
     def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
-        """Apply kernels to the first channel of `depth`: eq. (3) with the residual connection, eq. (7) without."""
-        depth = depth[:, :1]
+        """Apply kernels to the first channel of `depth`, which is what a network is shown of a depth map."""
+        return self.filter(depth[:, :1], weights, offsets)
+
+    def filter(self, image: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+        """Apply kernels to every channel of `image`: eq. (3) with the residual connection, eq. (7) without."""
         if offsets is None:
-            offsets = depth.new_zeros(1, 1, 1, 1).expand(len(depth), 2 * len(self.taps), *depth.shape[2:])
+            offsets = image.new_zeros(1, 1, 1, 1).expand(len(image), 2 * len(self.taps), *image.shape[2:])
         # Offsets of a bfloat16 pass still address pixels in float32.
         offsets = offsets.float() * self.config.offset_unit if self.config.released_sampling else offsets
-        average = weighted_average(depth, weights, offsets, self.taps, self.config.window)
-        return depth + average if self.config.residual else average
+        average = weighted_average(image, weights, offsets, self.taps, self.config.window)
+        return image + average if self.config.residual else average
 
     def streams(self) -> dict[str, Stream]:
         """The streams there are, by the image that each sees: rgb or grey, then depth."""

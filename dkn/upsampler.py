@@ -14,15 +14,7 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.depth import (
-    clamp_to_local_range,
-    fill_holes,
-    may_ask,
-    resize_bicubic,
-    resize_mask,
-    to_grid,
-    with_knowledge,
-)
+from dkn.depth import clamp_to_local_range, may_ask, prepare, resize_mask, to_grid
 from dkn.device import choose_device
 from dkn.engines import Runner, plan
 from dkn.engines.cuda_graph import Graphs, Upload
@@ -47,17 +39,6 @@ class Taps(NamedTuple):
     """The same after the offsets: q + Δq."""
     weights: np.ndarray
     """(k²,) float32: K of eq. (3) or (7)."""
-
-
-class _Scaled(NamedTuple):
-    """A depth map prepared for a network."""
-
-    filled: Tensor
-    """(1, 1, h, w) metres, without holes."""
-    depth: Tensor
-    """(1, C, H, W), C = `depth_channels` of the network; the first · unit + start are metres."""
-    start: Tensor | float
-    unit: Tensor | float
 
 
 class Upsampler:
@@ -185,11 +166,11 @@ class Upsampler:
         if not bool(valid.any()):
             raise ImageError("the depth has no valid pixel")
         model = self._model_for(color, depth)
-        scaled = _scaled(low, valid, (height, width), model.info)
+        prepared = prepare(low, valid, (height, width), model.info.depth_range, model.info.network.depth_channels)
         network = model.run.network
         with torch.inference_mode():
             guidance = torch.from_numpy(np.array(color, order="C"))[None].permute(0, 3, 1, 2)
-            weights, offsets = network.kernels(guidance.float() / 255, scaled.depth)
+            weights, offsets = network.kernels(guidance.float() / 255, prepared.shown)
         found = []
         for x, y in pixels:
             shift = 0 if offsets is None else offsets[0, :, y, x].view(-1, 2) * network.config.offset_unit
@@ -221,25 +202,11 @@ class Upsampler:
         valid = self._valid(low)
         if may_ask(valid) and not bool(valid.any()):
             return low.new_full(size, math.nan)  # a camera that is covered costs nothing
-        scaled = _scaled(low, valid, size, info)
-        result = run(color()[None], scaled.depth) * scaled.unit + scaled.start
-        result = clamp_to_local_range(result, scaled.filled, valid, info.network.window // 2)
+        prepared = prepare(low, valid, size, info.depth_range, info.network.depth_channels)
+        result = run(color()[None], prepared.shown) * prepared.unit + prepared.start
+        result = clamp_to_local_range(result, prepared.filled, valid, info.network.window // 2)
         known = valid.any() if self.fill_holes else resize_mask(valid, size)
         return result.masked_fill(~known, math.nan)[0, 0]
-
-
-def _scaled(low: Tensor, valid: Tensor, size: tuple[int, int], info: ModelInfo) -> _Scaled:
-    """The depth map as a network wants to see it."""
-    filled = fill_holes(low, valid)
-    depth = resize_bicubic(filled, size)
-    start: Tensor | float = 0.0
-    unit: Tensor | float
-    if info.depth_range is not None:
-        unit = info.depth_range
-    else:
-        start, unit = depth.min(), (depth.max() - depth.min()).clamp(min=1e-6)
-    shown = with_knowledge((depth - start) / unit, filled, valid, info.network.depth_channels)
-    return _Scaled(filled, shown, start, unit)
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError, ImageError
-from dkn.kernels import weighted_average
 from dkn.networks import FDKNStream, NetworkConfig, build
 
 
@@ -54,9 +53,4 @@ class FDKNLayer(nn.Module):
         if scores.ndim != 4 or scores.shape[1] != self.channels or len(scores) != len(image):
             raise ImageError(f"scores are {tuple(scores.shape)}; expected ({len(image)}, {self.channels}, h, w)")
         scores = F.interpolate(scores, size=tuple(image.shape[2:]), mode="bilinear")
-        weights, offsets = self.network.kernels(image, scores.softmax(dim=1))
-        if offsets is None:
-            offsets = weights.new_zeros(1, 1, 1, 1).expand(len(weights), 2 * weights.shape[1], *weights.shape[2:])
-        config = self.network.config
-        average = weighted_average(scores, weights, offsets * config.offset_unit, self.network.taps, config.window)
-        return scores + average if config.residual else average
+        return self.network.filter(scores, *self.network.kernels(image, scores.softmax(dim=1)))

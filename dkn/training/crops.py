@@ -4,7 +4,7 @@ Every crop is a function of (seed, step, its place in the batch) alone: a run th
 that it would have seen, and several processes draw between them what one would draw.
 
 A model for real sensors is trained on a mixture: each crop draws a scale and a kind of degradation. It is told the
-scale and what was measured, as it will be in use (`dkn.depth.with_knowledge`), but not the kind.
+scale and what was measured, as it will be in use (`dkn.depth.prepare`), but not the kind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dkn.data.sample import Dataset, Sample
 from dkn.degradation import degrade
-from dkn.depth import fill_holes, resize_bicubic, with_knowledge
+from dkn.depth import prepare
 from dkn.errors import ConfigError
 from dkn.networks import STRIDE
 from dkn.training import phases
@@ -150,9 +150,8 @@ def _low_resolution(
     context = sample.source[around[0].start : around[0].stop, around[1].start : around[1].stop]
     low = torch.from_numpy(degrade(context, scale, kind, rng))[None, None]
     valid = low.isfinite() & (low > 0)
-    low = fill_holes(torch.where(valid, low, 0), valid)
-    up = resize_bicubic(low, context.shape) / config.depth_range
-    shown = with_knowledge(up, low, valid, config.network.depth_channels)[0]
+    low = torch.where(valid, low, 0)
+    shown = prepare(low, valid, context.shape, config.depth_range, config.network.depth_channels).shown[0]
     inside = [range(p.start - a.start, p.stop - a.start) for p, a in zip((rows, columns), around, strict=True)]
     view = _cut(shown.permute(1, 2, 0).numpy(), inside[0], inside[1], margin)
     return torch.from_numpy(view).permute(2, 0, 1), valid.any().view(1, 1, 1)
