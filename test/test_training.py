@@ -18,7 +18,7 @@ from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import NetworkConfig
 from dkn.training import TrainConfig, Trainer, draw_batch
 from dkn.training.config import ANY_SCALE, recipe
-from dkn.training.crops import KINDS, SAME_AT_FULL_SIZE, SCALE_WEIGHTS, draw_input
+from dkn.training.crops import KINDS, MEASURED, SAME_AT_FULL_SIZE, SCALE_WEIGHTS, Input, draw_input
 
 SMALL = NetworkConfig(n1=8, n2=8)
 TINY = TrainConfig(SMALL, 4, steps=6, batch_size=2, crop=16, warmup_steps=2, bf16=False)
@@ -108,9 +108,7 @@ def test_a_crop_of_the_mixture(scale, kind, monkeypatch):
     depth = np.random.default_rng(0).uniform(1, 4, (64, 96)).astype(np.float32)
     depth[:16, :16] = np.nan
     config = TrainConfig(TOLD, (1, 2, 4, 16), "sensor", steps=1, crop=32, batch_size=3)
-    monkeypatch.setattr("dkn.training.crops.draw_input", lambda config, rng: (scale, kind))
-    if scale == 1 and kind != "sensor":
-        return
+    monkeypatch.setattr("dkn.training.crops.draw_input", lambda config, rng: Input(scale, kind, False))
     batch = draw_batch(One(depth), config, 0)
     assert batch.depth.shape == (3, 4, 32, 32)
     assert batch.depth.isfinite().all()
@@ -134,14 +132,30 @@ def test_the_mixture_draws_by_its_tables():
     config = TrainConfig(TOLD, ANY_SCALE, "sensor", steps=1, crop=16)
     rng = np.random.default_rng(0)
     drawn = [draw_input(config, rng) for _ in range(8000)]
-    assert not [kind for scale, kind in drawn if scale == 1 and kind in SAME_AT_FULL_SIZE]
+    assert all(d.measured for d in drawn if d.scale == 1 and d.kind in SAME_AT_FULL_SIZE)
     for scale, weight in SCALE_WEIGHTS.items():
-        assert np.mean([s == scale for s, _ in drawn]) == pytest.approx(weight, abs=0.02)
-    above = [kind for scale, kind in drawn if scale > 1]
+        assert np.mean([d.scale == scale for d in drawn]) == pytest.approx(weight, abs=0.02)
     for kind, weight in KINDS.items():
-        assert np.mean([k == kind for k in above]) == pytest.approx(weight, abs=0.02)
+        assert np.mean([d.kind == kind for d in drawn]) == pytest.approx(weight, abs=0.02)
+    points = [d.measured for d in drawn if d.scale > 1 and d.kind == "nearest"]
+    assert np.mean(points) == pytest.approx(MEASURED, abs=0.03)
     plain = TrainConfig(SMALL, 8, "nearest", steps=1, crop=16)
-    assert {draw_input(plain, rng) for _ in range(50)} == {(8, "nearest")}
+    assert {draw_input(plain, rng) for _ in range(50)} == {(8, "nearest", False)}
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_measured_depth_is_noisy_and_its_truth_is_not(measured, monkeypatch):
+    config = TrainConfig(TOLD, ANY_SCALE, "sensor", steps=1, crop=64, batch_size=8)
+    monkeypatch.setattr("dkn.training.crops.draw_input", lambda config, rng: Input(2, "nearest", measured))
+    batch = draw_batch(One(np.full((96, 128), 3.0, np.float32)), config, 0)
+    assert torch.equal(batch.target, torch.full_like(batch.target, np.float32(3) / np.float32(10)))
+    noise = 10 * (batch.depth[:, 0] - 0.3)
+    if measured:  # a Kinect's noise at 3 m and disparity steps of 26 mm, or what bicubic interpolation leaves of both
+        assert 0.010 < noise.std() < 0.025
+        assert batch.depth[:, 1].min() < 0.5  # here and there it saw nothing
+    else:
+        assert noise.abs().max() < 1e-5
+        assert (batch.depth[:, 1] == 1).all()
 
 
 def test_a_crop_without_any_depth_is_not_judged():

@@ -3,8 +3,9 @@
 Every crop is a function of (seed, step, its place in the batch) alone: a run that is resumed goes on with the crops
 that it would have seen, and several processes draw between them what one would draw.
 
-A model for real sensors is trained on a mixture: each crop draws a scale and a kind of degradation. It is told the
-scale and what was measured, as it will be in use (`dkn.depth.prepare`), but not the kind.
+A model for real sensors is trained on a mixture: each crop draws a scale and a kind of degradation, and some are of
+depth as a Kinect measures it, whatever is done to it then. The model is told the scale and what was measured, as it
+will be in use (`dkn.depth.prepare`), but not the kind.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dkn.data.sample import Dataset, Sample
-from dkn.degradation import degrade
+from dkn.degradation import degrade, kinect_noise
 from dkn.depth import prepare
 from dkn.errors import ConfigError
 from dkn.networks import STRIDE
@@ -37,9 +38,22 @@ KINDS = {
 }
 """The mixture for real sensors: how often each kind is drawn."""
 SAME_AT_FULL_SIZE = ("bicubic", "area", "nearest")
-"""Kinds that change nothing at a scale of 1; `sensor` takes their place there."""
+"""Kinds that change nothing at a scale of 1: there they are always of measured depth."""
+MEASURED = 0.3
+"""How often depth is as a Kinect measures it, with noise, disparity steps, ragged edges and shadows. Without, a network
+learns that point samples are exact: most other noise in the mixture comes with averages."""
+KINECT_FOCAL = 525 / 640
+"""Its focal length, of its image's width."""
 SCALE_WEIGHTS = {1: 0.04, 2: 0.08, 4: 0.14, 8: 0.60, 16: 0.14}
 """How often each scale is drawn, in relation to the others; 0.1 for those between."""
+
+
+class Input(NamedTuple):
+    """How the low-resolution depth of a crop is made."""
+
+    scale: int
+    kind: str
+    measured: bool
 
 
 class Batch(NamedTuple):
@@ -77,16 +91,15 @@ def draw_batch(
     return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))
 
 
-def draw_input(config: TrainConfig, rng: np.random.Generator) -> tuple[int, str]:
-    """Scale and kind of degradation of one crop."""
-    scale, kind = config.scales[0], config.degradation
+def draw_input(config: TrainConfig, rng: np.random.Generator) -> Input:
+    """What one crop is to be upsampled from."""
+    scale, kind, measured = config.scales[0], config.degradation, False
     if len(config.scales) > 1:
         scale = config.scales[_choose([SCALE_WEIGHTS.get(s, 0.1) for s in config.scales], rng)]
     if kind == "sensor":
         kind = list(KINDS)[_choose(list(KINDS.values()), rng)]
-        if scale == 1 and kind in SAME_AT_FULL_SIZE:
-            kind = "sensor"
-    return scale, kind
+        measured = rng.random() < MEASURED or (scale == 1 and kind in SAME_AT_FULL_SIZE)
+    return Input(scale, kind, measured)
 
 
 def _choose(weights: Sequence[float], rng: np.random.Generator) -> int:
@@ -95,11 +108,11 @@ def _choose(weights: Sequence[float], rng: np.random.Generator) -> int:
 
 def _draw_crop(sample: Sample, config: TrainConfig, rng: np.random.Generator) -> Batch:
     """One crop (C, H, W)."""
-    scale, kind = draw_input(config, rng)
-    rows, columns = (_place(n, sample, scale, config.crop, rng) for n in sample.depth.shape)
+    drawn = draw_input(config, rng)
+    rows, columns = (_place(n, sample, drawn.scale, config.crop, rng) for n in sample.depth.shape)
     apart = config.phases < STRIDE**2
     margin = phases.margin(config.network.window) if apart else 0
-    shown, known = _low_resolution(sample, rows, columns, margin, scale, kind, config, rng)
+    shown, known = _low_resolution(sample, rows, columns, margin, drawn, config, rng)
     color = sample.color
     if config.color_jitter:  # of the whole picture: its mean brightness is what contrast is relative to
         color = jitter(color, config.color_jitter, rng)
@@ -133,8 +146,7 @@ def _low_resolution(
     rows: range,
     columns: range,
     margin: int,
-    scale: int,
-    kind: str,
+    drawn: Input,
     config: TrainConfig,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -142,13 +154,16 @@ def _low_resolution(
     (C, H + 2 margin, W + 2 margin). And whether there was any depth to be seen, (1, 1, 1) bool."""
     # With as much around as bicubic interpolation down and up can see: the crop then holds the very values that the
     # whole picture would have had.
+    scale = drawn.scale
     reach = (4 + -(-margin // scale)) * scale
     around = [
         range(max(part.start - reach, 0), min(part.stop + reach, n - n % scale))
         for part, n in zip((rows, columns), sample.depth.shape, strict=True)
     ]
     context = sample.source[around[0].start : around[0].stop, around[1].start : around[1].stop]
-    low = torch.from_numpy(degrade(context, scale, kind, rng))[None, None]
+    if drawn.measured:
+        context = kinect_noise(context, rng, focal=KINECT_FOCAL * sample.depth.shape[1])
+    low = torch.from_numpy(degrade(context, scale, drawn.kind, rng))[None, None]
     valid = low.isfinite() & (low > 0)
     low = torch.where(valid, low, 0)
     shown = prepare(low, valid, context.shape, config.depth_range, config.network.depth_channels).shown[0]
