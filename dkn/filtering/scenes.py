@@ -39,27 +39,29 @@ def render(
     height, width = (n * _FINE for n in size)
     labels = np.zeros((height, width), np.uint8)
     plain = np.empty((height, width, 3), np.float32)
+    everywhere = np.ones(labels.shape, bool)
     if painted:
-        plain[:] = _patches(rng, labels.shape)
+        plain[everywhere] = _patches(rng, everywhere)
         shadow = np.rint(rng.uniform(-6, 6, 2) * _FINE).astype(int)
     else:
         plain[:] = rng.uniform(60, 200, 3)
         plain += np.linspace(-25, 25, width, dtype=np.float32)[:, None] * np.float32(rng.choice([-1, 1]))
-    pattern = _pattern(0, rng, labels.shape)
+    pattern = np.empty(labels.shape, np.float32)
+    pattern[everywhere] = _pattern(0, rng, everywhere)
     for _ in range(shapes):
         kind = int(rng.integers(1, len(KINDS)))
         outline = _outline(kind, rng, (height, width))
         inside = cv2.fillPoly(np.zeros_like(labels), [np.rint(outline * 16).astype(np.int32)], 1, shift=4) > 0
         if painted:
             plain[_shifted(inside, shadow)] *= 0.6
-            plain[inside] = _patches(rng, labels.shape)[inside]
+            plain[inside] = _patches(rng, inside)
         else:
             color = rng.uniform(30, 225, 3)
             while np.abs(color - plain[inside].mean(axis=0)).max() < 40:
                 color = rng.uniform(30, 225, 3)
             plain[inside] = color
         labels[inside] = kind
-        pattern[inside] = _pattern(kind, rng, labels.shape)[inside]
+        pattern[inside] = _pattern(kind, rng, inside)
     if painted:
         plain *= np.linspace(0.7, 1.3, width, dtype=np.float32)[:: rng.choice([-1, 1]), None]
     textured = plain + np.float32(22 * texture) * pattern[..., None]
@@ -118,17 +120,19 @@ def _outline(kind: int, rng: np.random.Generator, size: tuple[int, int]) -> np.n
     return middle + radius * reach[:, None] * np.stack((np.cos(angles), np.sin(angles)), 1) * squeeze
 
 
-def _patches(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) float32: three colours, each where one of its points is the nearest of 24."""
+def _patches(rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:
+    """(N, 3) float32, of the N pixels inside: three colours, each where one of its points is the nearest of 24."""
+    size = inside.shape
     elsewhere = np.ones(size, np.uint8)
     elsewhere[rng.integers(size[0], size=24), rng.integers(size[1], size=24)] = 0
     _, nearest = cv2.distanceTransformWithLabels(elsewhere, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    return np.asarray(rng.uniform(30, 225, (3, 3))[nearest % 3], np.float32)
+    return rng.uniform(30, 225, (3, 3)).astype(np.float32)[nearest[inside] % 3]
 
 
-def _pattern(kind: int, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 in -1..1: a woven background, rings, stripes or dots of some pixels' width."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+def _pattern(kind: int, rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:
+    """(N,) float32 in -1..1, of the N pixels inside: a woven background, rings, stripes or dots, some pixels wide."""
+    size = inside.shape
+    y, x = (index.astype(np.float32) for index in np.nonzero(inside))
     turn, period = rng.uniform(0, np.pi), rng.uniform(4, 6) * _FINE
     wave = np.float32(2 * np.pi / period)
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)

@@ -191,7 +191,7 @@ def _tensor(scene: Scene) -> Tensor:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=3000, help="of each half of the training; so many scenes, too")
+    parser.add_argument("--steps", type=int, default=6000, help="of each half of the training; so many scenes, too")
     parser.add_argument("--scenes", choices=["painted", "flat"], default="painted", help="flat: things of one colour")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the table here too")
