@@ -27,19 +27,19 @@ from dkn.training.config import TrainConfig
 from dkn.training.jitter import jitter
 
 KINDS = {
-    "bicubic": 0.07,
+    "bicubic": 0.06,
     "area": 0.05,
-    "nearest": 0.50,
-    "noise": 0.13,
-    "holes": 0.18,
+    "nearest": 0.56,
+    "noise": 0.11,
+    "holes": 0.15,
     "sensor": 0.05,
     "quantised": 0.01,
     "misregistered": 0.01,
 }
 """The mixture for real sensors: how often each kind is drawn."""
 SAME_AT_FULL_SIZE = ("bicubic", "area", "nearest")
-"""Kinds that change nothing at a scale of 1: there they are always of measured depth."""
-MEASURED = 0.3
+"""Kinds that change nothing at a scale of 1; `sensor` takes their place there."""
+MEASURED = 0.25
 """How often depth is as a Kinect measures it, with noise, disparity steps, ragged edges and shadows. Without, a network
 learns that point samples are exact: most other noise in the mixture comes with averages."""
 KINECT_FOCAL = 525 / 640
@@ -98,7 +98,9 @@ def draw_input(config: TrainConfig, rng: np.random.Generator) -> Input:
         scale = config.scales[_choose([SCALE_WEIGHTS.get(s, 0.1) for s in config.scales], rng)]
     if kind == "sensor":
         kind = list(KINDS)[_choose(list(KINDS.values()), rng)]
-        measured = rng.random() < MEASURED or (scale == 1 and kind in SAME_AT_FULL_SIZE)
+        if scale == 1 and kind in SAME_AT_FULL_SIZE:
+            kind = "sensor"
+        measured = rng.random() < MEASURED
     return Input(scale, kind, measured)
 
 
