@@ -55,8 +55,8 @@ class Trainer:
         out: folder for the state (`state.pt`) and the model (`model.safetensors`).
         resume: go on from the state in `out`, if there is one.
         init: model file whose weights to begin with. It may differ in its window and its residual connection; have seen
-            colour that the network will not see; and have been shown depth alone: what is told beside depth then has
-            no weight at first.
+            colour that the network will not see (offsets then begin at zero); and have been shown depth alone: what is
+            told beside depth then has no weight at first.
         rooms: rendered rooms, if the configuration mixes them in.
         draw: what gives the batch of a step, in place of `draw_batch`.
         processes: those that train together; default: all that torchrun started (`dkn.training.processes.join`).
@@ -245,6 +245,10 @@ class Trainer:
             if (missing := own.shape[1] - weights[name].shape[1] if own.ndim > 1 else 0) > 0:
                 zeros = own.new_zeros(len(own), missing, *own.shape[2:])
                 weights[name] = torch.cat((weights[name], zeros), dim=1)
+            if ours.guidance != theirs.guidance and "heads.offsets" in name:
+                # Offsets are the product of both streams': that of one alone would send taps out of the window, and
+                # nothing would call them back. They begin at the regular grid.
+                weights[name] = torch.zeros_like(own)
         self.network.load_state_dict(weights)
         scale = f"{info.scale}x" if info.scale else "many scales"
         self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps"
