@@ -103,7 +103,7 @@ def test_models_are_shipped():
 def test_a_shipped_model_says_what_it_is(path):
     _, info = checkpoint.load(path)
     family, _, scale = path.stem.rpartition("_x")
-    others = {"fdkn_sensor": None, "fdkn_clean": None, "dkn_sensor": None, "fdkn_noise": 1}
+    others = {"fdkn_sensor": None, "dkn_sensor": None, "fdkn_noise": 1}
     assert info.scale == (int(scale) if family else others[path.stem])
     assert info.training["data"] and info.training["steps"] > 0
 

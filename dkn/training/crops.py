@@ -44,7 +44,7 @@ MEASURED = 0.25
 learns that point samples are exact: most other noise in the mixture comes with averages."""
 KINECT_FOCAL = 525 / 640
 """Its focal length, of its image's width."""
-SCALE_WEIGHTS = {1: 0.04, 2: 0.08, 4: 0.14, 8: 0.60, 16: 0.14}
+SCALE_WEIGHTS = {1: 0.12, 2: 0.08, 4: 0.14, 8: 0.54, 16: 0.12}
 """How often each scale is drawn, in relation to the others; 0.1 for those between."""
 
 
