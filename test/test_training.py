@@ -71,6 +71,19 @@ def test_a_crop_holds_what_the_whole_picture_would(scale):
     assert columns == set(range(0, 128 - 15, scale))
 
 
+def test_every_pixel_of_a_picture_is_seen():
+    """The first and the last too: at least about half as often as the mean pixel."""
+    seen = np.zeros((48, 96))
+    config = TrainConfig(SMALL, 2, steps=1, crop=16, batch_size=25, flips=False)
+    for step in range(100):
+        for guidance in draw_batch(One(np.ones(seen.shape, np.float32)), config, step).guidance:
+            y, x = (255 * guidance[:2]).round().long().numpy()
+            seen[y, x] += 1
+    by_row, by_column = seen.sum(1) / seen.sum(1).mean(), seen.sum(0) / seen.sum(0).mean()
+    assert 0.4 < by_row.min() < by_row.max() < 1.7
+    assert 0.4 < by_column.min() < by_column.max() < 1.7
+
+
 def test_unknown_depth_is_marked():
     depth = np.full((16, 16), 2.0, np.float32)
     depth[3, 5] = np.nan

@@ -132,14 +132,19 @@ def _draw_crop(sample: Sample, config: TrainConfig, rng: np.random.Generator) ->
 
 
 def _place(length: int, sample: Sample, scale: int, crop: int, rng: np.random.Generator) -> range:
-    """Where a crop lies along an axis: on the low-resolution grid. A whole picture ends where the grid does."""
+    """Where a crop lies along an axis: on the low-resolution grid. A whole picture ends where the grid does.
+
+    Crops that reach over an end by up to half their length are moved back to it. Drawn from those that fit alone, the
+    last pixels of a picture would hardly ever be seen, and their errors, the largest that there are, never be learnt.
+    """
     length -= length % scale
     if crop == 0 and length:
         return range(length)
     if not 0 < crop <= length:
         height, width = sample.depth.shape
         raise ConfigError(f"crop={crop or scale} does not fit into {sample.name} of {width}x{height}")
-    start = int(rng.integers((length - crop) // scale + 1)) * scale
+    start = scale * int(rng.integers(-(crop // 2 // scale), (length - crop // 2) // scale + 1))
+    start = min(max(start, 0), length - crop)
     return range(start, start + crop)
 
 
