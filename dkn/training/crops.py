@@ -135,7 +135,8 @@ def _place(length: int, sample: Sample, scale: int, crop: int, rng: np.random.Ge
     """Where a crop lies along an axis: on the low-resolution grid. A whole picture ends where the grid does.
 
     Crops that reach over an end by up to half their length are moved back to it. Drawn from those that fit alone, the
-    last pixels of a picture would hardly ever be seen, and their errors, the largest that there are, never be learnt.
+    last pixels of a picture would hardly ever be seen, and a network that sees beyond its crop (`dkn.training.phases`)
+    would not learn how a picture ends.
     """
     length -= length % scale
     if crop == 0 and length:
