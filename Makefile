@@ -1,5 +1,6 @@
-# make demo   the node on a recording of the project's own; BAG=path COLOR=topic DEPTH=topic SCALE=n for one of yours
-# make test   lint, types and the whole test suite; make test-slow: what takes minutes
+# make demo   the node on a recording of the project's own; BAG=path COLOR=topic DEPTH=topic SCALE=n for one of yours;
+#             RATE=30 DECIMATION=n: its target_rate and decimation; CPU=avx2 or avx_vnni: as on a CPU that has no more
+# make test   lint, types and the whole test suite, CPU=avx2: as on a CPU that has no more; make test-slow: what takes minutes
 # make soak   the node at work for MINUTES=30, with a verdict on rate, memory, file descriptors and threads
 # make venv   what both need, in .venv; done anew only when the requirements change
 # make clean  remove what building and testing left behind; .venv stays
@@ -27,20 +28,37 @@ endif
 STAMP := $(VENV)/.installed-$(or $(ROS),pypi)
 STALE = $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
 
+# For measurements CPU= goes further: whatever asks the processor what it can do is not told the rest.
+ifdef CPU
+HIDING := LD_PRELOAD=$(abspath $(VENV)/cap_cpu.so) CAP_CPU=$(CPU) \
+    ONEDNN_MAX_CPU_ISA=$(if $(filter avx_vnni,$(CPU)),AVX2_VNNI,AVX2)
+demo: $(VENV)/cap_cpu.so
+endif
+
+$(VENV)/cap_cpu.so: test/helpers/cap_cpu.c | venv
+	$(CC) -O2 -shared -fPIC $< -o $@
+
 demo: venv
-	$(PYTHON) -m dkn_ros.demo $(if $(BAG),--bag '$(BAG)') $(if $(COLOR),--color '$(COLOR)') \
-	    $(if $(DEPTH),--depth '$(DEPTH)') $(if $(SCALE),--scale '$(SCALE)')
+	$(HIDING) $(PYTHON) -m dkn_ros.replay.demo $(if $(BAG),--bag '$(BAG)') $(if $(COLOR),--color '$(COLOR)') \
+	    $(if $(DEPTH),--depth '$(DEPTH)') $(if $(SCALE),--scale '$(SCALE)') $(if $(RATE),--rate '$(RATE)') \
+	    $(if $(DECIMATION),--decimation '$(DECIMATION)')
 
 # One thread a process: several run at once, and the pictures are small.
 test: lint
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
-	@echo "make test: lint, types and tests passed"
+	OMP_NUM_THREADS=1 $(CAPPED) $(PYTHON) -m pytest
+	@echo "make test: lint, types and tests passed$(if $(CPU), with the CPU capped to $(CPU))"
+
+# What keeps libraries from instructions that this CPU has and others have not: oneDNN (PyTorch's and OpenVINO's),
+# PyTorch's own kernels, Numba. ONNX Runtime has no such switch.
+CAPPED = $(if $(CPU),$(if $(CAPPED_TO_$(CPU)),env $(CAPPED_TO_$(CPU)),$(error CPU=$(CPU): there is avx2)))
+CAPPED_TO_avx2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell \
+    NUMBA_CPU_FEATURES=+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+movbe,+popcnt,+f16c,+sse4.2
 
 test-slow: venv
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow
 
 soak: venv
-	$(PYTHON) -m dkn_ros.soak --minutes $(or $(MINUTES),30)
+	$(PYTHON) -m dkn_ros.benchmark.soak --minutes $(or $(MINUTES),30)
 
 lint: venv
 	$(PYTHON) -m ruff check

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Build description for colcon (ament_python) and pip alike. What ROS 2 reads of it is in package.xml."""
 
 from pathlib import Path
@@ -20,7 +34,7 @@ setup(
     maintainer_email="maintainers@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=["dkn", "dkn.*", "dkn_ros", "dkn_ros.*"]),
-    package_data={"dkn_ros": ["*.html"]},
+    package_data={"dkn_ros.replay": ["*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
@@ -51,8 +65,8 @@ setup(
             "upsample = dkn_ros.__main__:run",
             "replay = dkn_ros.replay:main",
             "dkn-replay = dkn_ros.replay:main",
-            "frames_to_bag = dkn_ros.frames:main",
-            "dkn-bag = dkn_ros.frames:main",
+            "frames_to_bag = dkn_ros.bags.from_folder:main",
+            "dkn-bag = dkn_ros.bags.from_folder:main",
             "dkn = dkn.__main__:main",
         ],
     },

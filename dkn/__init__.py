@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """dkn: deformable kernel networks for guided depth upsampling. No ROS in here.
 
 from dkn import Upsampler
@@ -12,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
-    from dkn.filtering.filter import Filter
-    from dkn.networks import DKN, FDKN, NetworkConfig
-    from dkn.segmentation.layer import FDKNLayer
+    from dkn.filter import Filter
+    from dkn.networks import DKN, FDKN, FDKNLayer, NetworkConfig
     from dkn.upsampler import Upsampler
 
 __all__ = [
@@ -33,8 +46,8 @@ __all__ = [
 
 _PLACES = {
     "Upsampler": "dkn.upsampler",
-    "Filter": "dkn.filtering.filter",
-    "FDKNLayer": "dkn.segmentation.layer",
+    "Filter": "dkn.filter",
+    "FDKNLayer": "dkn.networks",
     "DKN": "dkn.networks",
     "FDKN": "dkn.networks",
     "NetworkConfig": "dkn.networks",

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Model files: safetensors with metadata, and the authors' released checkpoints.
 
 A file holds the weights of one network and, as metadata, all it takes to run it: no pickle, no code. The authors'
@@ -8,17 +22,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.utils.paths import share_folder
 
 FORMAT = "dkn-1"
 
@@ -44,8 +62,27 @@ def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
     """Write `network` and its `info` to `path` (.safetensors)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"format": FORMAT} | {f.name: json.dumps(_plain(getattr(info, f.name))) for f in fields(info)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata)
+    with writing(path) as partial:
+        partial.write_bytes(serialise(tensors, metadata))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Gives a file to write that takes its place under `path` when it is whole; of one that is not, nothing stays.
+
+    Raises:
+        CheckpointError: it cannot be written: a full disk, say.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where the disk is full
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot be written ({reason}); what was there before is kept") from None
 
 
 def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
@@ -56,7 +93,7 @@ def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such model file")
+        raise CheckpointError(f"{path.absolute()}: no such model file")
     state, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
     network = build(info.network)
     try:
@@ -131,3 +168,58 @@ _RELEASED_NAMES = {
     | {f"conv{i}": f"features.{p}" for i, p in enumerate((0, 3, 5, 8, 10, 13), start=1)}
     | {f"conv{i}_bn": f"features.{p}" for i, p in ((1, 1), (3, 6), (5, 11))},
 }
+
+
+DEFAULT_MODEL = "fdkn_sensor"
+"""For what cameras deliver, at any ratio."""
+FAMILIES = ("fdkn", "dkn", "fdkn_sensor", "dkn_sensor")
+"""Short names that pick the file whose scale is nearest to the one at hand."""
+
+
+SIZES = ("", "_small", "_tiny")
+"""What follows the name of a model that there is in several sizes, the largest first."""
+
+
+def models_folder() -> Path:
+    """Folder of the models that come with the project; the environment variable DKN_MODELS overrides it.
+
+    Raises:
+        CheckpointError: as `share_folder`.
+    """
+    chosen = os.environ.get("DKN_MODELS")
+    return Path(chosen) if chosen else share_folder() / "models"
+
+
+def find_model(name: str | Path, scale: float) -> Path:
+    """The model file that `name` means: a path, a file's short name (fdkn_x8), or one of `FAMILIES`.
+
+    Args:
+        scale: upsampling factor at hand; a family's file for the nearest factor (as a ratio) is taken.
+
+    Raises:
+        CheckpointError: nothing of that name.
+    """
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1:
+        if not path.is_file():
+            raise CheckpointError(f"{path.absolute()}: no such model file")
+        return path
+    folder = models_folder()
+    if (exact := folder / f"{name}.safetensors").is_file():
+        return exact
+    scales = {
+        int(match[1]): file
+        for file in sorted(folder.glob(f"{name}_x*.safetensors"))
+        if (match := re.fullmatch(rf"{re.escape(str(name))}_x(\d+)", file.stem))
+    }
+    if not scales:
+        known = sorted(file.stem for file in folder.glob("*.safetensors"))
+        raise CheckpointError(f"no model {name!r} in {folder}; there are {', '.join(known) or 'none'}")
+    nearest = min(scales, key=lambda s: abs(math.log(s / max(scale, 1e-6))))
+    return scales[nearest]
+
+
+def family(name: str | Path) -> list[str]:
+    """Names of `name` and of its smaller ones (`SIZES`) that are there, the largest first; a file has none."""
+    folder, name = models_folder(), str(name)
+    return [name, *(name + size for size in SIZES[1:] if (folder / f"{name}{size}.safetensors").is_file())]

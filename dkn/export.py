@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`dkn export`: a network as ONNX, for runtimes of the user's own; run once, and compared, before it is handed over."""
 
 from __future__ import annotations
@@ -22,7 +36,7 @@ def export_onnx(model: Path, out: Path) -> str:
     """Write the convolutions of a model as ONNX, and check them in ONNX Runtime against the network itself.
 
     The graph gives kernel weights and offsets (`dkn.engines.onnx_graph.kernels_graph` says how they are laid out); the
-    average over the taps is left to `dkn.kernels`, because runtimes do GridSample slowly or not alike. What the sampler
+    average over the taps is left to `dkn.ops`, because runtimes do GridSample slowly or not alike. What the sampler
     needs to know is in the file's metadata.
 
     Args:
@@ -53,7 +67,9 @@ def export_onnx(model: Path, out: Path) -> str:
 
 
 def metadata(network: KernelNetwork, info: ModelInfo) -> dict[str, str]:
-    """What a sampler has to know, as JSON values: taps (x, y) in pixels, window, phases, residual, unit of depth."""
+    """What a sampler has to know, as JSON values: taps (x, y) in pixels, window, phases, residual, unit of depth; what
+    the width and height of its inputs have to be multiples of, and how to make them so: by repeating the last row and
+    column (NumPy's padding "edge"), whose kernels are then of no use."""
     config = network.config
     values = {
         "architecture": config.architecture,
@@ -64,6 +80,8 @@ def metadata(network: KernelNetwork, info: ModelInfo) -> dict[str, str]:
         "depth_channels": config.depth_channels,
         "offset_unit": config.offset_unit,
         "depth_range": info.depth_range,
+        "multiple_of": config.phases,
+        "padding": "edge",
         "scale": info.scale,
     }
     return {f"dkn.{name}": json.dumps(value) for name, value in values.items()}

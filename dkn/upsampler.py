@@ -1,25 +1,42 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Upsampler: what users call. Colour and depth arrays in, depth array out, in metres."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dkn import checkpoint
-from dkn.checkpoint import ModelInfo
-from dkn.depth import clamp_to_local_range, may_ask, prepare, resize_mask, to_grid
-from dkn.device import choose_device
-from dkn.engines import Runner, plan
+from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
+from dkn.depth import clamp_to_local_range, is_readable, prepare
+from dkn.depth.confidence import confidence
+from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity, warm_up
+from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
 from dkn.errors import ConfigError, ImageError
-from dkn.models import find_model
+from dkn.utils.device import choose_device
 
 
 class Loaded(NamedTuple):
@@ -41,6 +58,33 @@ class Taps(NamedTuple):
     """(k²,) float32: K of eq. (3) or (7)."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """What may change from one frame to the next. All of it is in the key of a CUDA graph, which would otherwise go on
+    with what was when it was recorded."""
+
+    fill_holes: bool | str = "none"
+    min_depth: float = 0.0
+    max_depth: float = math.inf
+    min_confidence: float = 0.0
+    hole_width: float = WIDTH
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fill_holes, bool):
+            object.__setattr__(self, "fill_holes", "all" if self.fill_holes else "none")
+        if self.fill_holes not in FILLS:
+            raise ConfigError(f"fill_holes={self.fill_holes!r}: choose one of {', '.join(FILLS)}")
+        if not self.hole_width > 0:
+            raise ConfigError(f"hole_width={self.hole_width}: a positive number of pixels is needed")
+
+
+def _option(name: str) -> Any:
+    def change(upsampler: Upsampler, value: Any) -> None:
+        upsampler.options = replace(upsampler.options, **{name: value})
+
+    return property(lambda upsampler: getattr(upsampler.options, name), change, doc=f"`Options.{name}`")
+
+
 class Upsampler:
     """Upsamples depth to the size of a registered colour image.
 
@@ -49,41 +93,71 @@ class Upsampler:
             scale at hand is taken, and loaded when first needed.
         scale: upsampling factor that decides which model of a family is taken; None: the ratio of the sizes.
         device: cpu, cuda, or auto (cuda where there is one).
-        engine: what runs the network (`dkn.engines`), or auto: the fastest that is installed, works here and agrees
-            with the reference; should it fail later, the next.
-        precision: of the convolutions: fp32, bf16, fp16, or auto (fp16 on CUDA; bf16 on a CPU that multiplies it
-            natively; else fp32). Depth, coordinates and sums are always float32.
-        fill_holes: give a depth also to pixels that the input knows nothing about.
+        engine: what runs the network (`dkn.engines`), or auto: the one that should be fastest, works here and agrees
+            with the reference; should it fail later, the next. On a CPU, once some frames of a size have come, all
+            are timed on them beside the one that serves, and the fastest takes over
+            (`dkn.engines.selection.autotuning`).
+        precision: of the convolutions: fp32, bf16, fp16, int8, or auto (fp16 on CUDA; what is fastest on a CPU).
+            Depth, coordinates and sums are always float32.
+        fill_holes: which pixels that the input knows nothing about get a depth too: "none"; "small", holes up to
+            `hole_width` wide inside one surface; or "all". False and True are none and all. Where the rest ends
+            follows colour (`dkn.depth.holes.validity`).
         min_depth, max_depth: metres; depth outside counts as invalid.
+        min_confidence: a depth that is less likely than this to be right (`dkn.depth.confidence`) becomes unknown; 0:
+            none does.
+        hole_width: pixels of the result; of "small" holes.
+
+    Any number of threads may share one; they take turns. A copy, or what is unpickled in another process, has the same
+    options and makes engines of its own. After a frame was upsampled the libraries have threads, which a forked process
+    lacks: there, begin processes by `spawn` or `forkserver`.
 
     Raises:
         ConfigError: an option that makes no sense here.
         CheckpointError: no such model, or a damaged one (a family: when its first frame arrives).
     """
 
+    fill_holes, min_depth, max_depth, min_confidence, hole_width = (_option(f.name) for f in fields(Options))
+
     def __init__(
         self,
-        model: str | Path = "fdkn",
+        model: str | Path = DEFAULT_MODEL,
         *,
         scale: float | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         engine: str = "auto",
         precision: str = "auto",
-        fill_holes: bool = False,
+        fill_holes: bool | str = "none",
         min_depth: float = 0.0,
         max_depth: float = math.inf,
+        min_confidence: float = 0.0,
+        hole_width: float = WIDTH,
     ):
-        if scale is not None and not scale > 0:
-            raise ConfigError(f"scale={scale}: a positive factor is needed")
+        if scale is not None and not 0 < scale < math.inf:
+            raise ConfigError(f"scale={scale}: a positive, finite factor is needed")
+        self._options = {
+            "model": model,
+            "scale": scale,
+            "device": str(device),
+            "engine": engine,
+            "precision": precision,
+        }
+        self._lock = threading.RLock()
         self.device = choose_device(device)
         self._plan = plan(self.device, engine, precision)
-        self.fill_holes = fill_holes
-        self.min_depth, self.max_depth = min_depth, max_depth
+        self._candidates = candidates(self.device, engine, precision)
+        if not 0 <= min_depth < max_depth:
+            raise ConfigError(f"min_depth={min_depth}, max_depth={max_depth}: metres, the first below the second")
+        if not 0 <= min_confidence <= 1:
+            raise ConfigError(f"min_confidence={min_confidence}: a probability, 0 to 1, is needed")
+        self.options = Options(fill_holes, min_depth, max_depth, min_confidence, hole_width)
         self._model, self._scale = model, scale
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
         self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (type(self), self._options | asdict(self.options))
 
     @property
     def model_name(self) -> str:
@@ -96,6 +170,17 @@ class Upsampler:
         if self._latest:
             return str(self._latest.run.engine)
         return str(self._plan[0])
+
+    @property
+    def engine_times(self) -> dict[str, float]:
+        """Milliseconds that each engine took for images of the size that came last, or when it was measured last; empty
+        before that."""
+        return dict(self._latest.run.autotuner.times) if self._latest else {}
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether engines are being timed beside the one that serves."""
+        return self._latest is not None and self._latest.run.autotuner.under_way
 
     @property
     def engine_failure(self) -> str:
@@ -112,8 +197,10 @@ class Upsampler:
             self._path_by_scale[scale] = find_model(self._model, scale)
         path = self._path_by_scale[scale]
         if path not in self._loaded:
+            if self.device.type == "cpu" and self.fill_holes != "all":
+                warm_up()
             network, info = checkpoint.load(path)
-            self._loaded[path] = Loaded(path, Runner(network, self._plan), info)
+            self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
         self._latest = self._loaded[path]
         return self._latest
 
@@ -133,19 +220,59 @@ class Upsampler:
             CheckpointError: no model for this scale, or a damaged one.
         """
         _check(color, depth)
-        size, depth = (color.shape[0], color.shape[1]), np.asarray(depth, np.float32)
+        low = np.asarray(depth, np.float32)
+        with self._lock:
+            result = self._upsampled(color, low)
+        if self.fill_holes == "small":
+            result[~self._known_or_small(color, low, result)] = np.nan
+        if self.min_confidence > 0:
+            result[self.confidence(result, low) < self.min_confidence] = np.nan
+        return result
+
+    def confidence(self, result: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """How likely each depth of a result is right, within 2 % of the truth (`dkn.depth.confidence`).
+
+        Args:
+            result: (H, W) float32 metres, NaN = unknown: what a call gave.
+            depth: (h, w) float metres, NaN = unknown: what it was given.
+
+        Returns:
+            (H, W) float32, 0 to 1; 0 where there is no depth.
+        """
+        low = np.asarray(depth, np.float32)
+        measured = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth)
+        return confidence(result, np.where(measured, low, np.float32(np.nan)))
+
+    def _known_or_small(self, color: np.ndarray, low: np.ndarray, result: np.ndarray) -> np.ndarray:
+        """(H, W) bool: where something was measured, or a small hole is."""
+        measured = np.where((low > 0) & (low >= self.min_depth) & (low <= self.max_depth), low, np.float32(np.nan))
+        small = small_holes(measured, self.hole_width * math.sqrt(3 * low.size / color.size))
+        known, maps = np.isfinite(measured) | small, (torch.from_numpy(m)[None, None] for m in (measured, result))
+        guide = torch.from_numpy(np.array(color, order="C"))
+        return np.asarray(upsample_validity(torch.from_numpy(known)[None, None], guide, *maps)[0, 0].numpy())
+
+    def _upsampled(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        size = color.shape[0], color.shape[1]
         model = self._model_for(color, depth)
         engine = model.run.engine
         if self._graphs is not None and engine.capturable:
-            key = engine, self.fill_holes, self.min_depth, self.max_depth
-            way = partial(self._upsample, size=size, info=model.info, run=engine)
-            result = self._graphs(str(engine), key, way, color, depth)
+            on_device = partial(self._upsample, size=size, info=model.info, run=engine)
+            result = self._graphs(str(engine), (engine, self.options), on_device, color, depth)
             if result is not None:
                 return result
-        with torch.inference_mode():
-            # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
-            uploads = [partial(self._upload, array) for array in (color, depth)]
-            return self._upsample(*uploads, size=size, info=model.info, run=model.run).cpu().numpy()
+        while True:
+            device = model.run.engine.device
+            try:
+                with torch.inference_mode():
+                    # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
+                    uploads = [partial(self._upload, array, device) for array in (color, depth)]
+                    return self._upsample(*uploads, size=size, info=model.info, run=model.run).cpu().numpy()
+            except DeviceChanged:
+                continue  # the next engine computes elsewhere, and takes the arrays there
+            except RuntimeError as error:  # a GPU that is lost shows at the first call to it, whichever that is
+                if device.type == "cpu":
+                    raise
+                model.run.give_up(device, error)
 
     def taps(self, color: np.ndarray, depth: np.ndarray, pixels: Sequence[tuple[int, int]]) -> list[Taps]:
         """Where the network looks for each of these pixels (x, y), and how it weighs what it finds.
@@ -165,7 +292,8 @@ class Upsampler:
         valid = self._valid(low)
         if not bool(valid.any()):
             raise ImageError("the depth has no valid pixel")
-        model = self._model_for(color, depth)
+        with self._lock:
+            model = self._model_for(color, depth)
         prepared = prepare(low, valid, (height, width), model.info.depth_range, model.info.network.depth_channels)
         network = model.run.network
         with torch.inference_mode():
@@ -181,8 +309,8 @@ class Upsampler:
     def _model_for(self, color: np.ndarray, depth: np.ndarray) -> Loaded:
         return self.load(self._scale or math.sqrt(color.shape[0] * color.shape[1] / depth.size))
 
-    def _upload(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(array, order="C")).to(self.device)
+    def _upload(self, array: np.ndarray, device: torch.device) -> Tensor:
+        return torch.from_numpy(np.array(array, order="C")).to(device)
 
     def _valid(self, low: Tensor) -> Tensor:
         return (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
@@ -196,30 +324,30 @@ class Upsampler:
         info: ModelInfo,
         run: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """The whole way on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
+        """Everything on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
         for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
         low = depth()[None, None]
         valid = self._valid(low)
-        if may_ask(valid) and not bool(valid.any()):
+        if is_readable(valid) and not bool(valid.any()):
             return low.new_full(size, math.nan)  # a camera that is covered costs nothing
         prepared = prepare(low, valid, size, info.depth_range, info.network.depth_channels)
-        result = run(color()[None], prepared.shown) * prepared.unit + prepared.start
+        guide = color()
+        result = run(guide[None], prepared.shown) * prepared.unit + prepared.start
         result = clamp_to_local_range(result, prepared.filled, valid, info.network.window // 2)
-        known = valid.any() if self.fill_holes else resize_mask(valid, size)
+        # Of small holes: on the host.
+        known = upsample_validity(valid, guide, low, result) if self.fill_holes == "none" else valid.any()
         return result.masked_fill(~known, math.nan)[0, 0]
 
 
-def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:
-    """The same path without a network: (h, w) float metres with NaN → (H, W) float32, by bicubic interpolation."""
-    low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
-    valid = (low > 0) & low.isfinite()
-    if not bool(valid.any()):
-        return np.full(size, np.nan, np.float32)
-    result, known = to_grid(low, valid, size)
-    return (result if fill else result.masked_fill(~known, math.nan))[0, 0].numpy()
+def _make(kind: type[Upsampler], options: dict[str, Any]) -> Upsampler:
+    return kind(**options)
 
 
 def _check(color: np.ndarray, depth: np.ndarray) -> None:
+    for name, image in (("colour", color), ("depth", depth)):
+        if not isinstance(image, np.ndarray):
+            kind = f"{type(image).__module__}.{type(image).__name__}"
+            raise ImageError(f"{name} is a {kind}; a NumPy array is needed: numpy.asarray(image), of a tensor .numpy()")
     if color.ndim != 3 or color.shape[2] != 3 or color.dtype != np.uint8 or 0 in color.shape:
         raise ImageError(f"colour is {color.shape} {color.dtype}; expected (H, W, 3) uint8 RGB")
     if depth.ndim != 2 or depth.dtype.kind != "f" or 0 in depth.shape:

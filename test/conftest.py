@@ -1,8 +1,24 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What several test files need: networks worth testing, made-up scenes and data sets, and where sample files lie."""
 
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +30,15 @@ from torch import nn
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
+from dkn.engines.selection import autotuning
 from dkn.networks import KernelNetwork, NetworkConfig, build
 
 # Without a GPU, Triton's kernels run in its interpreter. Triton reads this when it is imported, whoever imports it.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# No test writes into the user's home.
+os.environ["DKN_CACHE"] = tempfile.mkdtemp(prefix="dkn-test-cache-")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -27,6 +47,12 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def _same_weights_every_time() -> None:
     """Networks begin at random: the same in every run, alone or among other tests."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_autotuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine that a test begins with serves to its end, and to that of the next."""
+    monkeypatch.setattr(autotuning, "FRAMES", sys.maxsize)
 
 
 @pytest.fixture(scope="session")

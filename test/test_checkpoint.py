@@ -1,9 +1,27 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Model files: what is written comes back; the authors' files are read; everything else is one clear line."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import stat
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -271,3 +289,42 @@ def test_the_authors_network_gives_their_own_result(official):
     assert np.abs(result - expected).max() <= 1
     # The input is much further away than one grey level: the network did it.
     assert np.abs(read("0_lr.png") - expected).max() > 20
+
+
+def test_the_file_can_be_read_by_whom_the_umask_lets(tmp_path, make_model):
+    before = os.umask(0o027)
+    try:
+        path = make_model(tmp_path / "m.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path, make_model):
+    """No file may grow beyond 10 kB, which the system reports as it does a full disk."""
+    path = make_model(tmp_path / "m.safetensors")
+    whole = path.read_bytes()
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from dkn import checkpoint
+from dkn.errors import CheckpointError
+network, info = checkpoint.load(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    checkpoint.save(Path(sys.argv[1]), network, info)
+except CheckpointError as error:
+    print("CheckpointError", error)
+try:
+    import torch
+    with checkpoint.writing(Path(sys.argv[2])) as partial:
+        torch.save(network.state_dict(), partial)
+except CheckpointError as error:
+    print("CheckpointError", error)
+"""
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "state.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all(line.startswith("CheckpointError") for line in lines), done
+    assert path.read_bytes() == whole and [f.name for f in tmp_path.iterdir()] == ["m.safetensors"]

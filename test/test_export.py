@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`dkn export`: the file runs in ONNX Runtime and, with the sampler of the user's own, gives the network's depth."""
 
 from __future__ import annotations
@@ -107,3 +121,23 @@ def test_the_command(make_model, tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
     onnx.checker.check_model(onnx.load(out), full_check=True)
     assert main(["export", "--model", str(tmp_path / "none.safetensors"), "--out", str(out)]) == 2
+
+
+@pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
+def test_a_size_that_phases_do_not_divide(tmp_path, make_model, architecture):
+    """What the metadata says is enough to get the kernels of every pixel."""
+    config = NetworkConfig(architecture, n1=8, n2=8)
+    model = make_model(tmp_path / "m.safetensors", 8, config)
+    export.export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    facts = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    multiple, kind = facts["dkn.multiple_of"], facts["dkn.padding"]
+    color, depth = np.random.default_rng(0).random((1, 3, 21, 31), np.float32), np.full((1, 1, 21, 31), 0.2, np.float32)
+    more = [(0, 0), (0, 0), (0, -21 % multiple), (0, -31 % multiple)]
+    weights, _ = session.run(None, {"color": np.pad(color, more, kind), "depth": np.pad(depth, more, kind)})
+    network, _ = checkpoint.load(model)
+    with torch.inference_mode():
+        expected, _ = network.raw_kernels(torch.from_numpy(color), torch.from_numpy(depth))
+    by_pixel = torch.from_numpy(weights).permute(0, 3, 1, 2)
+    found = torch.nn.functional.pixel_shuffle(by_pixel, multiple)[:, :, :21, :31]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

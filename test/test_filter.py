@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Joint filtering of any picture: tiles, channels, types, iterations."""
 
 from __future__ import annotations
@@ -12,8 +26,7 @@ import torch
 import dkn
 from dkn import checkpoint
 from dkn.errors import CheckpointError, ConfigError, ImageError
-from dkn.filtering.filter import TASKS, Filter
-from dkn.filtering.tiles import context, tiles
+from dkn.filter import TASKS, Filter, context, tiles
 from dkn.networks import NetworkConfig
 
 
@@ -59,7 +72,7 @@ def test_tiles_give_what_the_whole_gives(architecture, fields, make_model, tmp_p
 def test_the_context_is_needed(model, picture, monkeypatch):
     """A tile that sees four pixels less differs: the context is not larger than it has to be."""
     whole = Filter(model)(picture[..., 0], picture)
-    monkeypatch.setattr("dkn.filtering.filter.context", lambda config: context(config) - 4)
+    monkeypatch.setattr("dkn.filter.context", lambda config: context(config) - 4)
     assert np.abs(Filter(model, tile=32)(picture[..., 0], picture) - whole).max() > 1e-5
 
 
@@ -80,7 +93,7 @@ def test_progress_counts_tiles(model, picture, monkeypatch):
         def update(self):
             self.done += 1
 
-    monkeypatch.setattr("dkn.filtering.filter.tqdm", Bar)
+    monkeypatch.setattr("dkn.filter.tqdm", Bar)
     Filter(model, tile=32, iterations=2, progress=True)(picture[..., :2], picture)
     # 69×91 pixels in 3×3 tiles, of two channels, twice.
     assert (bars[0].done, bars[0].total, bars[0].disable) == (36, 36, False)
@@ -91,7 +104,7 @@ def test_progress_counts_tiles(model, picture, monkeypatch):
 TWELVE_MEGAPIXELS = """
 import resource, sys
 import numpy as np
-from dkn.filtering.filter import Filter
+from dkn.filter import Filter
 
 picture = np.random.default_rng(0).integers(0, 255, (3000, 4000), np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

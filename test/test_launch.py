@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Launch: camera presets, the launch file, and the Fast DDS profile that it sets."""
 
 from __future__ import annotations
@@ -11,13 +25,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from dkn.errors import ConfigError
-from dkn_ros import share
-from dkn_ros.cameras import CAMERAS, point_cloud_remappings, remappings
-from dkn_ros.share import fast_dds_environment
+from dkn_ros import fast_dds
+from dkn_ros.cameras import CAMERAS, remappings
+from dkn_ros.fast_dds import fast_dds_environment
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PROFILE, NODE_PROFILE = (ROOT / "config" / name for name in ("fastdds.xml", "fastdds_node.xml"))
 INPUTS = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
 VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -53,6 +68,29 @@ def test_preset(camera: str, topics: tuple[str, ...]) -> None:
     assert rules["depth/camera_info"] == topics[1].replace("image_raw", "camera_info")
 
 
+@pytest.mark.parametrize(
+    ("camera", "name", "color"),
+    [
+        ("xtion", "front", "front/rgb/image_raw"),  # namespace:=front
+        ("realsense", "d435", "camera/d435/color/image_raw"),  # camera_name:=d435
+        ("realsense", "robot1/d435", "robot1/d435/color/image_raw"),  # camera_namespace:=robot1 camera_name:=d435
+        ("realsense", "/robot1/d435", "/robot1/d435/color/image_raw"),
+        ("azure", "k4a", "k4a/rgb/image_raw"),
+        ("orbbec", "left", "left/color/image_raw"),  # camera_name:=left
+    ],
+)
+def test_a_camera_may_have_a_name(camera: str, name: str, color: str) -> None:
+    rules = dict(remappings(camera, camera_name=name))
+    assert rules["color/image_raw"] == color
+    assert rules["color/camera_info"] == color.replace("image_raw", "camera_info")
+    assert rules["depth/image_raw"].startswith(color.rpartition("/")[0].rpartition("/")[0])
+
+
+def test_a_name_without_a_preset_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"camera_name:=d435.*camera:="):
+        remappings(camera_name="d435")
+
+
 def test_all_presets_are_tested_above() -> None:
     assert set(CAMERAS) == {"xtion", "kinect", "realsense", "azure", "orbbec"}
 
@@ -65,7 +103,7 @@ def test_given_topics_override_the_preset() -> None:
     rules = dict(remappings("realsense", color="/mine/rgb/image_rect", camera_info="/mine/info"))
     assert rules["color/image_raw"] == "/mine/rgb/image_rect"
     assert rules["color/camera_info"] == "/mine/info"
-    assert rules["depth/image_raw"] == CAMERAS["realsense"].depth
+    assert rules["depth/image_raw"] == "camera/camera/aligned_depth_to_color/image_raw"
 
 
 def test_one_topic_alone_leaves_the_others() -> None:
@@ -90,20 +128,6 @@ def test_compressed_transports_go_along() -> None:
 )
 def test_camera_info_is_beside_the_image(topic: str, info: str) -> None:
     assert dict(remappings(color=topic))["color/camera_info"] == info
-
-
-def test_point_cloud_takes_the_nodes_own_names_without_a_preset() -> None:
-    assert dict(point_cloud_remappings()) == {
-        "depth_registered/image_rect": "depth_upsampled/image_rect",
-        "rgb/image_rect_color": "color/image_raw",
-        "rgb/camera_info": "color/camera_info",
-    }
-
-
-def test_point_cloud_takes_the_camera_info_that_was_given() -> None:
-    rules = dict(point_cloud_remappings(color="/mine/rgb/image", camera_info="/mine/info"))
-    # Humble's subscribes to rgb/camera_info, later ones to the one beside the image, by its remapped name.
-    assert rules["rgb/camera_info"] == rules["/mine/rgb/camera_info"] == "/mine/info"
 
 
 def test_unknown_camera_names_the_choices() -> None:
@@ -150,7 +174,11 @@ def visit(launch_file: Any, **given: str) -> tuple[Any, list[Any]]:
 def test_arguments(launch_file: Any) -> None:
     description = launch_file.generate_launch_description()
     names = {argument.name for argument in description.get_launch_arguments()}
-    expected = "camera color depth camera_info mode device namespace params_file output pointcloud fastdds_profile"
+    expected = (
+        "camera camera_name color depth camera_info mode device engine precision slop color_transport depth_transport "
+        "use_sim_time name namespace params_file log_level respawn output registration depth_to_color pointcloud rviz "
+        "fixed_frame fastdds_profile"
+    )
     assert names == set(expected.split())
     assert all(argument.default_value is not None for argument in description.get_launch_arguments())
 
@@ -167,35 +195,34 @@ def test_node_of_each_camera(launch_file: Any, camera: str) -> None:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An ament index with depth_image_proc in it."""
+    """An ament index with rviz2 in it."""
     index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
     index.mkdir(parents=True)
-    (index / "depth_image_proc").touch()
+    (index / "rviz2").touch()
     monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join([str(tmp_path), os.environ.get("AMENT_PREFIX_PATH", "")]))
 
 
-def test_point_cloud_of_our_depth_and_the_cameras_colour(launch_file: Any, installed: None) -> None:
-    _, others = visit(launch_file, camera="realsense", namespace="robot1", pointcloud="true")
-    cloud = others[-1]
-    # As depth_image_proc 3.0 (Humble) to 5.0 (Jazzy, Kilted) register it.
-    assert (cloud.node_package, cloud.node_executable) == ("depth_image_proc", "point_cloud_xyzrgb_node")
-    assert cloud.node_name == "/robot1/point_cloud"
-    assert dict(cloud.expanded_remapping_rules) == {
-        "depth_registered/image_rect": "depth_upsampled/image_rect",
-        "rgb/image_rect_color": "camera/camera/color/image_raw",
-        "rgb/camera_info": "camera/camera/color/camera_info",
-    }
+def test_rviz_shows_depth_and_points_of_the_node(launch_file: Any, installed: None) -> None:
+    _, others = visit(launch_file, rviz="true", namespace="robot1", fixed_frame="base_link")
+    rviz = others[-1]
+    assert (rviz.node_package, rviz.node_executable, rviz.node_name) == ("rviz2", "rviz2", "/robot1/rviz")
+    command = ["".join(getattr(part, "text", "") for part in parts) for parts in rviz.cmd]
+    assert command[command.index("-f") + 1] == "base_link"
+    shown = yaml.safe_load(Path(command[command.index("-d") + 1]).read_text())["Visualization Manager"]["Displays"]
+    topics = {display["Class"]: display["Topic"]["Value"] for display in shown if "Topic" in display}
+    assert topics["rviz_default_plugins/PointCloud2"] == "points"
+    assert topics["rviz_default_plugins/Image"] == "depth_upsampled/image_rect"
 
 
-def test_point_cloud_is_missed_in_words(launch_file: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rviz_is_missed_in_words(launch_file: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-    _, others = visit(launch_file, pointcloud="true")
+    _, others = visit(launch_file, rviz="true")
     assert not [action for action in others if hasattr(action, "node_package")]
-    assert any("depth-image-proc" in action.msg[0].text for action in others)
+    assert any("rviz2" in action.msg[0].text for action in others)
 
 
-def test_no_point_cloud_unless_asked(launch_file: Any, installed: None) -> None:
-    _, others = visit(launch_file)
+def test_no_rviz_unless_asked(launch_file: Any, installed: None) -> None:
+    _, others = visit(launch_file, pointcloud="true")
     assert not [action for action in others if hasattr(action, "node_package")]
 
 
@@ -203,6 +230,22 @@ def test_node_without_arguments(launch_file: Any) -> None:
     node, _ = visit(launch_file)
     assert not node.expanded_remapping_rules
     assert node.node_name.endswith("upsample")
+
+
+def test_parameters_and_process(launch_file: Any, tmp_path: Path) -> None:
+    given = {"device": "cuda:0", "engine": "torch", "precision": "int8", "slop": "1", "use_sim_time": "true"}
+    given |= {"color_transport": "compressed", "depth_transport": "compressedDepth", "mode": "8"}
+    given |= {"registration": "internal", "depth_to_color": "0 0 0 0 0 0 1", "pointcloud": "false"}
+    node, _ = visit(launch_file, **given, name="front", respawn="true", log_level="debug")
+    assert node.node_name.endswith("/front")
+    command = ["".join(getattr(part, "text", "") for part in parts) for parts in node.cmd]
+    assert command[command.index("--log-level") + 1] == "debug"
+    assert node._ExecuteLocal__respawn is True
+    # The file of what was given as arguments comes after the one of defaults, and so wins.
+    path, is_file = node._Node__expanded_parameter_arguments[-1]
+    assert is_file
+    (shown,) = yaml.safe_load(Path(path).read_text()).values()
+    assert shown["ros__parameters"] == given | {"slop": 1.0, "use_sim_time": True, "pointcloud": False}
 
 
 def test_unknown_camera_is_refused(launch_file: Any) -> None:
@@ -225,7 +268,7 @@ def test_evaluate_hands_everything_over(launch_file: Any) -> None:
 
 
 def test_evaluate_has_the_options_of_the_command(launch_file: Any) -> None:
-    replay = pytest.importorskip("dkn_ros.replay", reason="rclpy is not installed")
+    replay = pytest.importorskip("dkn_ros.replay.command", reason="rclpy is not installed")
     options = [name for action in replay._parser()._actions for name in action.option_strings]
     known = {name[2:] for name in options if name.startswith("--")}
     names = {argument.name for argument in load("evaluate").generate_launch_description().get_launch_arguments()}
@@ -234,21 +277,21 @@ def test_evaluate_has_the_options_of_the_command(launch_file: Any) -> None:
 
 def test_profile_is_set(clean_environment: None) -> None:
     assert fast_dds_environment() == {VARIABLES[0]: str(PROFILE)}
-    assert fast_dds_environment(share.NODE_PROFILE) == {VARIABLES[0]: str(NODE_PROFILE)}
+    assert fast_dds_environment(fast_dds.NODE_PROFILE) == {VARIABLES[0]: str(NODE_PROFILE)}
 
 
 def test_a_buffer_too_small_for_images_is_told(
     launch_file: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     limit = tmp_path / "rmem_max"
-    monkeypatch.setattr(share, "_RECEIVE_LIMIT", limit)
+    monkeypatch.setattr(fast_dds, "_RECEIVE_LIMIT", limit)
     limit.write_text("212992\n")
     (line,) = (action.msg[0].text for action in visit(launch_file)[1])
     assert "208 kB" in line and "sysctl -w net.core.rmem_max=4194304" in line and f"{VARIABLES[0]}={PROFILE}" in line
     assert not visit(launch_file, fastdds_profile="false")[1]
     limit.write_text("4194304\n")
     assert not visit(launch_file)[1]
-    assert "sysctl" not in share.transport_advice()
+    assert "sysctl" not in fast_dds.transport_advice()
     limit.unlink()  # no Linux
     assert not visit(launch_file)[1]
 
@@ -266,7 +309,7 @@ def test_the_node_can_be_kept_from_the_profile(launch_file: Any, monkeypatch: py
     kept = environment(fastdds_profile="false")
     assert kept == {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
     monkeypatch.setenv(*kept.popitem())
-    assert fast_dds_environment(share.NODE_PROFILE) == {}  # the node itself leaves it so
+    assert fast_dds_environment(fast_dds.NODE_PROFILE) == {}  # the node itself leaves it so
 
 
 @pytest.mark.parametrize("distribution", ["humble", "jazzy"])

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The packaging: what colcon, rosdep, pip and make read agrees with the code and with each other."""
 
 from __future__ import annotations
@@ -18,7 +32,7 @@ from xml.etree import ElementTree
 import pytest
 import setuptools
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 
 # Where the name to install differs from the name to import. rosdep has no key for safetensors, nor for
@@ -50,7 +64,8 @@ PYPI_NAMES = {
     "yaml": "pyyaml",
 }
 # No PyPI package has these: used where a ROS 2 is sourced, and only there.
-ROS_ONLY = {"cv_bridge", "launch", "launch_ros", "message_filters"}
+ROS_ONLY = {"cv_bridge", "launch", "launch_ros", "message_filters", "tf2_msgs", "tf2_ros"}
+ROS_PACKAGES = {"tf2_ros": "tf2_ros_py"}  # that are not called like their modules
 # Not asked for by name: parts of another requirement.
 BROUGHT_ALONG = {
     "rcl_interfaces": "ros-kilted-rclpy",
@@ -106,6 +121,22 @@ def test_package_xml_is_a_valid_ament_python_package() -> None:
     assert PACKAGE.findtext("description", "").strip()
     assert PACKAGE.findtext("license") == "Apache-2.0"
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").strip().startswith("Apache License")
+
+
+def test_every_file_names_its_copyright_and_licence():
+    """As ament_copyright wants it: the notice of LICENSE's appendix, at the top."""
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    start, end = text.index("Licensed under the Apache"), text.index("limitations under the License.", 1)
+    notice = (text[start:end] + "limitations under the License.").split()
+    folders = ("dkn", "dkn_ros", "launch", "test", "examples")
+    files = [ROOT / "setup.py", *(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]
+    assert len(files) > 100
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        head = [line.lstrip("# ") for line in lines[1 if lines and lines[0].startswith("#!") else 0 :][:14]]
+        if lines:  # nothing is claimed of an empty file
+            assert re.match(r"Copyright \d{4} ", head[0]), file
+            assert " ".join(head[1:]).split()[: len(notice)] == notice, file
     assert all(re.fullmatch(r"[^@\s]+@[^@\s]+\.\w+", m.get("email", "")) for m in PACKAGE.findall("maintainer"))
     assert PACKAGE.find("maintainer") is not None
     assert PACKAGE.findtext("export/build_type") == "ament_python"
@@ -120,7 +151,10 @@ def test_package_xml_passes_catkin_pkg() -> None:
 
 def test_every_import_is_a_dependency_of_the_ros_package() -> None:
     declared = {dependency.text for dependency in PACKAGE.findall("exec_depend")}
-    needed = {name if is_ros(name) else ROSDEP_KEYS[name] for name in imported("dkn", "dkn_ros", "launch")}
+    needed = {
+        ROS_PACKAGES.get(name, name) if is_ros(name) else ROSDEP_KEYS[name]
+        for name in imported("dkn", "dkn_ros", "launch")
+    }
     assert needed - {None} <= declared
 
 
@@ -169,9 +203,12 @@ def test_every_file_to_install_is_listed(setup_arguments: dict[str, Any]) -> Non
     assert models <= installed["share/dkn_ros/models"]
     packages = {".".join(path.parent.relative_to(ROOT).parts) for name in OURS for path in (ROOT / name).rglob("*.py")}
     assert set(setup_arguments["packages"]) == packages
-    others = {path for path in (ROOT / "dkn_ros").iterdir() if path.is_file() and path.suffix != ".py"}
-    patterns = setup_arguments["package_data"]["dkn_ros"]
-    assert others == {path for pattern in patterns for path in (ROOT / "dkn_ros").glob(pattern)}
+    files = [path for name in OURS for path in (ROOT / name).rglob("*") if path.is_file()]
+    others = {path for path in files if path.suffix != ".py" and "__pycache__" not in path.parts}
+    data = setup_arguments["package_data"].items()
+    assert others == {
+        path for package, globs in data for glob in globs for path in (ROOT / package.replace(".", "/")).glob(glob)
+    }
 
 
 def test_entry_points_can_be_called(setup_arguments: dict[str, Any]) -> None:
@@ -218,5 +255,5 @@ def test_make_leaves_a_sourced_ros_as_it_is() -> None:
 
 def test_make_passes_the_recording_on() -> None:
     plan = " ".join(dry_run("demo", "BAG=my bag", "COLOR=/rgb", "DEPTH=/d", "SCALE=4").replace("\\\n", " ").split())
-    assert "-m dkn_ros.demo --bag 'my bag' --color '/rgb' --depth '/d' --scale '4'" in plan
+    assert "-m dkn_ros.replay.demo --bag 'my bag' --color '/rgb' --depth '/d' --scale '4'" in plan
     assert "--bag" not in dry_run("demo")

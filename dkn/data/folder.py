@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Any pairs of colour and depth in a folder of the user's.
 
 They are found by their names, either in sub-folders (color, rgb or images; depth, or another that begins so):
@@ -17,7 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn.data.pairs import Pair, PairFiles, color_and_depth_folders, pairs_by_folder, pairs_by_suffix, read_map
+from dkn.data.depth_file import read_depth
+from dkn.data.pairs import Pair, PairFiles, color_and_depth_folders, pairs_by_folder, pairs_by_suffix
 from dkn.data.sample import InMetres
 from dkn.errors import ConfigError, DataError
 
@@ -43,26 +58,14 @@ class Folder(InMetres, PairFiles):
     def __init__(self, path: Path, unit: float | None = None, depth_folder: str | None = None):
         if unit is not None and not unit > 0:
             raise ConfigError(f"unit={unit}: metres a count, a positive number, is needed")
-        self._metres = unit
+        self._unit = unit
         pairs = _find(Path(path), depth_folder)
         if not pairs:
             raise DataError(f"{path}: no pairs; expected {LAYOUT}")
         super().__init__(pairs)
 
     def read_depth(self, path: Path) -> np.ndarray:
-        counts = read_map(path)
-        depth = (counts * self._metres_a_count(counts.dtype, path)).astype(np.float32)
-        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-        return depth
-
-    def _metres_a_count(self, kind: np.dtype, path: Path) -> np.float64:
-        if self._metres is not None:
-            return np.float64(self._metres)
-        if kind.kind == "f":
-            return np.float64(1)
-        if kind == np.uint16:
-            return np.float64(1e-3)
-        raise ConfigError(f"{path}: {kind} depth has no usual unit; give one, in metres a count (--unit)")
+        return read_depth(path, self._unit)
 
 
 def _find(path: Path, depth_folder: str | None) -> list[Pair]:

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The RGB-D pictures of Lu, Ren and Liu, "Depth Enhancement via Low-rank Matrix Completion" (CVPR 2014): 6 pairs of
 640×480 from an ASUS Xtion Pro, in low light, their depth completed; grey levels 0 to 255, near = bright.
 
@@ -11,9 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn.data.pairs import Pair, PairFiles, pairs_by_suffix, read_levels
+from dkn.data.pairs import Pair, PairFiles, pairs_by_suffix
 from dkn.data.sample import InLevels, from_levels
 from dkn.errors import DataError
+from dkn.utils.image_io import read_levels
 
 SOURCE = "https://web.cecs.pdx.edu/~fliu/project/depth-enhance/"
 

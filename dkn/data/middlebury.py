@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The Middlebury stereo sets of 2001 to 2006 (Scharstein, Szeliski, Pal, Hirschmüller): colour and disparity.
 
 Three layouts are read:
@@ -23,9 +37,10 @@ from pathlib import Path
 import numpy as np
 
 from dkn.data.lu import pairs_of_archive
-from dkn.data.pairs import COLOR_TYPES, DEPTH_TYPES, Pair, PairFiles, read_levels
+from dkn.data.pairs import Pair, PairFiles
 from dkn.data.sample import InLevels, from_levels
 from dkn.errors import DataError
+from dkn.utils.image_io import COLOR_TYPES, DEPTH_TYPES, read_levels
 
 SOURCE = "https://vision.middlebury.edu/stereo/data/"
 SCENES = {  # disparity → its colour image

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """NYU depth v2, the labelled set (Silberman et al., ECCV 2012): 1449 pairs of 640×480.
 
 Reads `nyu_depth_v2_labeled.mat` as published, or any file in its layout. That is MATLAB v7.3 (HDF5); seen from
@@ -19,7 +33,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from dkn.data.cache import is_cached, open_cache, write_cache
+from dkn.data.cache import Mapped, cache_folder, is_cached, open_cache, write_cache
 from dkn.data.sample import InMetres, Sample
 from dkn.errors import DataError
 
@@ -33,7 +47,7 @@ class NYU(InMetres):
     Args:
         path: the .mat file.
         split: train (the first 1000 pairs), test (the rest) or all.
-        cache: folder for the memory-mapped copy; default: beside the file, named like it.
+        cache: folder for the memory-mapped copy; default: beside the file, or in the folder that DKN_DATA_CACHE names.
 
     Raises:
         DataError: missing, truncated, or laid out differently.
@@ -43,7 +57,7 @@ class NYU(InMetres):
 
     def __init__(self, path: Path, split: Literal["train", "test", "all"] = "all", cache: Path | None = None):
         path = Path(path)
-        self._colors, self._depths = _open_cache(path, cache or path.with_name(path.name + ".cache"))
+        self._colors, self._depths = _open_cache(path, cache or cache_folder(path))
         count = len(self._depths)
         ranges = {
             "train": (0, min(TRAINING_IMAGES, count)),
@@ -63,7 +77,7 @@ class NYU(InMetres):
         return Sample(self._colors[i], self._depths[i], f"nyu_{i:04d}")
 
 
-def _open_cache(path: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
+def _open_cache(path: Path, cache: Path) -> tuple[Mapped, Mapped]:
     """Colour (N, H, W, 3) uint8 and depth (N, H, W) float32, memory-mapped; made on first use."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; nyu_depth_v2_labeled.mat is at {SOURCE}")
@@ -79,7 +93,7 @@ def _build_cache(path: Path, cache: Path) -> None:
             count, _, width, height = images.shape
             write_cache(cache, _upright(images, depths), (count, height, width), f"caching {path.name}")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as HDF5, or its cache not written ({error}); see {SOURCE}") from None
+        raise DataError(f"{path}: cannot be read as HDF5 ({error}); see {SOURCE}") from None
 
 
 def _upright(images: h5py.Dataset, depths: h5py.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Pairs of pictures in folders: finding them by their names, and reading them."""
 
 from __future__ import annotations
@@ -8,14 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from dkn.data.sample import Sample
 from dkn.errors import DataError
+from dkn.utils.image_io import COLOR_TYPES, DEPTH_TYPES, read_color
 
-COLOR_TYPES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff")
-DEPTH_TYPES = (".png", ".pgm", ".tif", ".tiff", ".npy")
 COLOR_FOLDERS = ("color", "colour", "rgb", "image", "images")
 
 
@@ -88,60 +100,6 @@ def pairs_by_folder(color: Path, depth: Path, depth_types: Sequence[str] = DEPTH
         for folder, types in ((color, COLOR_TYPES), (depth, depth_types))
     )
     return _paired(depth, colors, depths)
-
-
-def read_color(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: missing or not an image.
-    """
-    return _read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
-
-
-def read_map(path: Path) -> np.ndarray:
-    """A map of one number a pixel as it is stored: (H, W) of any type, from an image file or .npy.
-
-    Raises:
-        DataError: missing, damaged, or of another shape.
-    """
-    values = read_stored(path)
-    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "uif":
-        raise DataError(f"{path}: {values.shape} {values.dtype}; expected one number a pixel, (H, W)")
-    return values
-
-
-def read_stored(path: Path) -> np.ndarray:
-    """An array as it is stored in an image file (colours in OpenCV's order) or .npy.
-
-    Raises:
-        DataError: missing or damaged.
-    """
-    if path.suffix.lower() != ".npy":
-        return _read_image(path, cv2.IMREAD_UNCHANGED)
-    try:
-        return np.asarray(np.load(path))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable array ({error})") from None
-
-
-def read_levels(path: Path) -> np.ndarray:
-    """(H, W) uint8: grey levels 0 to 255.
-
-    Raises:
-        DataError: missing, damaged, or of another type.
-    """
-    levels = read_map(path)
-    if levels.dtype != np.uint8:
-        raise DataError(f"{path}: {levels.dtype}; expected an image of 8 bits a pixel")
-    return levels
-
-
-def _read_image(path: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(path), flags) if path.is_file() else None
-    if image is None:
-        raise DataError(f"{path}: " + ("not a readable image" if path.is_file() else "no such file"))
-    return image
 
 
 def _files(folder: Path, types: Sequence[str]) -> list[Path]:

@@ -1,7 +1,23 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Every data set by its name: what `dkn train` and `dkn evaluate` take as --dataset and --data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,21 +27,46 @@ from dkn.data.middlebury import Middlebury
 from dkn.data.nyu import NYU
 from dkn.data.nyu_split import NYUSplit
 from dkn.data.recording import Recording
-from dkn.data.rooms import Rooms
-from dkn.data.sample import Dataset
+from dkn.data.sample import Dataset, Subset
 from dkn.data.sintel import Sintel
+from dkn.data.synthetic import Rooms
 from dkn.errors import ConfigError
 
-DATASETS = ("nyu", "middlebury", "lu", "sintel", "recording", "folder", "synthetic")
-TEST_ONLY = ("middlebury", "lu", "sintel", "recording")
-HALVED = ("nyu", "synthetic")
-"""Sets with a half to train on and one to test on. The others are one piece, whatever the split."""
+Split = Literal["train", "validation", "without_validation", "test"]
+Half = Literal["train", "test"]
+FIRST_VALIDATION_PAIR = 900
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set that there is."""
+
+    open: Callable[[Path, Half], Dataset]
+    halves: bool = False
+    """Whether one half is for training and one for tests. The others are one piece, whatever the split."""
+    test_only: bool = False
+
+
+DATASETS = {
+    "nyu": Entry(lambda path, half: NYUSplit(path, half) if path.is_dir() else NYU(path, half), halves=True),
+    "middlebury": Entry(lambda path, _: Middlebury(path), test_only=True),
+    "lu": Entry(lambda path, _: Lu(path), test_only=True),
+    "sintel": Entry(lambda path, _: Sintel(path), test_only=True),
+    # Edges of the fused truth are not judged, but trained on.
+    "recording": Entry(
+        lambda path, half: Recording(path) if half == "test" else Recording(path, edge_margin=None, keep=True)
+    ),
+    "folder": Entry(lambda path, _: Folder(path)),
+    "synthetic": Entry(Rooms, halves=True),
+}
+HALVED = tuple(name for name, entry in DATASETS.items() if entry.halves)
+TRAINABLE = tuple(name for name, entry in DATASETS.items() if not entry.test_only)
 
 
 def open_dataset(
     name: str,
     path: Path,
-    split: Literal["train", "test"],
+    split: Split,
     unit: float | None = None,
     depth_folder: str | None = None,
 ) -> Dataset:
@@ -34,7 +75,8 @@ def open_dataset(
     Args:
         name: one of `DATASETS`.
         path: its file or folder (docs/data.md says how to arrange it).
-        split: the half wanted, of those that have halves.
+        split: the half wanted, of those that have halves. Of `nyu` also validation, the last pairs of the training
+            half, to choose between models by, and without_validation, the rest of that half.
         unit, depth_folder: as for `Folder`, with it alone.
 
     Raises:
@@ -45,17 +87,15 @@ def open_dataset(
         raise ConfigError(f"no data set {name!r}; choose one of {', '.join(DATASETS)}")
     if name != "folder" and not (unit is None and depth_folder is None):
         raise ConfigError(f"{name} has a layout of its own; a unit and a depth folder are for the set 'folder'")
-    if split == "train" and name in TEST_ONLY:
-        raise ConfigError(f"{name} is for testing; train on {' or '.join(n for n in DATASETS if n not in TEST_ONLY)}")
+    if split != "test" and name not in TRAINABLE:
+        raise ConfigError(f"{name} is for testing; train on {' or '.join(TRAINABLE)}")
     path = Path(path)
-    if name == "nyu":
-        return NYUSplit(path, split) if path.is_dir() else NYU(path, split)
+    if split in ("validation", "without_validation"):
+        if name != "nyu":
+            raise ConfigError(f"{name} has no pairs for validation; nyu has")
+        train = open_dataset(name, path, "train")
+        first = min(FIRST_VALIDATION_PAIR, len(train))
+        return Subset(train, range(first, len(train)) if split == "validation" else range(first))
     if name == "folder":
         return Folder(path, unit, depth_folder)
-    if name == "synthetic":
-        return Rooms(path, split)
-    if name == "recording":
-        return Recording(path)
-    if name == "middlebury":
-        return Middlebury(path)
-    return Lu(path) if name == "lu" else Sintel(path)
+    return DATASETS[name].open(path, "test" if split == "test" else "train")

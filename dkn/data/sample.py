@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The one type that every data set gives."""
 
 from __future__ import annotations
@@ -24,23 +38,46 @@ class Sample:
     """(H, W) float32 metres, for sets that are not metric by `from_levels`; NaN where unknown."""
     name: str
     measured: np.ndarray | None = None
-    """(H, W) float32 as `depth`: what a sensor gave, in sets that have it. The network's input is then made from this,
-    and `depth` is only what its output is compared with."""
+    """(H, W) float32 as `depth`, or fewer pixels: what a sensor gave, in sets that have it. The network's input is then
+    made from this, and `depth` is only what its output is compared with."""
+    full_depth: np.ndarray | None = None
+    """(H, W) float32: all that is known of the depth, in sets where `depth` leaves out what is hard to judge."""
+    judged: np.ndarray | None = None
+    """(H, W) bool: where `full_depth` is compared with if depth edges are not left out."""
 
     @property
     def source(self) -> np.ndarray:
         """The map that low-resolution input is made from."""
         return self.depth if self.measured is None else self.measured
 
+    @property
+    def seen(self) -> np.ndarray:
+        """(H, W) bool: where `source` has depth; pixels of a coarser one cover several."""
+        seen = np.isfinite(self.source)
+        if seen.shape == self.depth.shape:
+            return seen
+        i, j = (
+            (2 * np.arange(n) + 1) * small // (2 * n) for n, small in zip(self.depth.shape, seen.shape, strict=True)
+        )
+        return np.asarray(seen[np.ix_(i, j)])
+
     def cropped(self, multiple: int) -> Sample:
-        """Without the rows at the bottom and the columns at the right that `multiple` does not divide."""
+        """Without the rows at the bottom and the columns at the right that `multiple` does not divide. Where a sensor
+        has fewer pixels than colour nothing is cut: their ratio is what it is."""
+        if self.source.shape != self.depth.shape:
+            return self
         height, width = (n - n % multiple or n for n in self.depth.shape)
         return self.part(slice(height), slice(width))
 
     def part(self, rows: slice, columns: slice) -> Sample:
         """A rectangle of it."""
-        measured = None if self.measured is None else self.measured[rows, columns]
-        return Sample(self.color[rows, columns], self.depth[rows, columns], self.name, measured)
+        maps = self.measured, self.full_depth, self.judged
+        return Sample(
+            self.color[rows, columns],
+            self.depth[rows, columns],
+            self.name,
+            *(None if each is None else each[rows, columns] for each in maps),
+        )
 
 
 class Dataset(Protocol):
@@ -57,6 +94,20 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class Subset:
+    """Some of a set's samples, as a set."""
+
+    def __init__(self, whole: Dataset, indices: range):
+        self._whole, self._indices = whole, indices
+        self.name, self.unit, self.unit_scale, self.border = whole.name, whole.unit, whole.unit_scale, whole.border
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._whole[self._indices[index]]
 
 
 class InMetres:

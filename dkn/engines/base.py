@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What every engine is: a way to run one network."""
 
 from __future__ import annotations
@@ -25,7 +39,7 @@ class Engine(ABC):
     Args:
         network: stays as it is.
         device: of the tensors that come and go.
-        precision: of the convolutions, one of those that `dkn.engines.ENGINES` has for it.
+        precision: of the convolutions, one of those that `dkn.engines.registry.ENGINES` has for it.
     """
 
     name: ClassVar[str]
@@ -52,9 +66,13 @@ class Engine(ABC):
         return f"{self.name} ({self.device.type}, {self.precision})"
 
 
-def without_tf32() -> AbstractContextManager[None]:
-    """Where float32 has to be float32 on CUDA too: cuDNN would cut its inputs to 10 bits."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+def without_tf32(benchmark: bool = False) -> AbstractContextManager[None]:
+    """Where float32 has to be float32 on CUDA too: cuDNN would cut its inputs to 10 bits.
+
+    Args:
+        benchmark: let cuDNN time its algorithms on each new shape; of use where the same shapes come again and again.
+    """
+    return torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, allow_tf32=False)
 
 
 T = TypeVar("T")

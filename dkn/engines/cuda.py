@@ -1,4 +1,18 @@
-"""CUDA: cuDNN for the convolutions, Triton for the heads and the average (`dkn.kernels.triton_heads`).
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""CUDA: cuDNN for the convolutions, Triton for the heads and the average (`dkn.engines.triton_heads`).
 
 Feature maps are float16 with the channels last, which is what tensor cores want; each convolution takes its bias and
 its ReLU along. What rounding would cost most is done in two parts whose sum is exact: depth, which one float16 would
@@ -13,7 +27,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -21,11 +35,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.device import DTYPES
 from dkn.engines.base import Engine, log
 from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
-from dkn.kernels.triton_heads import pack, upsample
+from dkn.engines.triton_heads import pack, upsample
+from dkn.errors import ConfigError
 from dkn.networks import STRIDE, KernelNetwork
+from dkn.utils.device import DTYPES
 
 PER_LEVEL = 2.0**-8  # bytes → float16, exactly; 1/255 is left to the weights
 
@@ -36,8 +51,8 @@ Band = tuple[int, int]
 class CudaEngine(Engine):
     """The fastest way through a network on an NVIDIA GPU. Computes the same on the CPU, slowly, for tests.
 
-    The arguments after the first three choose between ways to compute the same. None has been timed yet; the defaults
-    are those that lose little wherever they lose.
+    The arguments after the first three choose between ways to compute the same. The defaults were the fastest on an
+    H100 (docs/gpu.md).
 
     Args:
         joined: how many of FDKN's six convolutions run for both streams at once. Both streams are small (19,200 pixels
@@ -65,10 +80,12 @@ class CudaEngine(Engine):
         *,
         joined: int = 6,
         grouped: bool = False,
-        dilated: bool = False,
+        dilated: bool = True,
         most_pixels: int = 2**20,
     ):
         super().__init__(network, device, precision)
+        if self.config.architecture not in ("fdkn", "dkn"):
+            raise ConfigError(f"the cuda engine runs FDKN and DKN, not {self.config.architecture}: use torch")
         dtype = DTYPES[precision]
         streams = [_of_parts(stream, dtype, self.config.phases**2) for stream in fold(network)]
         self._heads = pack(copy.deepcopy(network).to(device), dtype)
@@ -181,6 +198,8 @@ class _Layer:
     padding: int
     dilation: int
     groups: int
+    fuses: dict[tuple[int, ...], bool] = field(default_factory=dict, compare=False)
+    """Whether cuDNN takes bias and ReLU along, by the shape of what comes in and the dilation."""
 
     @classmethod
     def of(cls, convolution: Convolution, device: torch.device, dtype: torch.dtype, groups: int = 1) -> _Layer:
@@ -192,13 +211,24 @@ class _Layer:
 
     def __call__(self, x: Tensor) -> Tensor:
         padding, dilation = [self.padding] * 2, [self.dilation] * 2
-        if x.is_cuda and _fuses(x.device, x.dtype):
-            return torch.cudnn_convolution_relu(x, self.weight, self.bias, [1, 1], padding, dilation, self.groups)
         if x.is_cuda:
-            return F.conv2d(x, self.weight, self.bias, 1, padding, dilation, self.groups).relu_()
+            return self._on_gpu(x, padding, dilation)
         # As tensor cores do it: exact products of rounded numbers, summed in float32.
         x32, weight, bias = x.float(), self.weight.float(), self.bias.float()
         return F.conv2d(x32, weight, bias, 1, padding, dilation, self.groups).relu_().to(x.dtype)
+
+    def _on_gpu(self, x: Tensor, padding: list[int], dilation: list[int]) -> Tensor:
+        """Fused if cuDNN can do so for this shape. That it ran out of memory says nothing about that."""
+        shape = (*x.shape, self.dilation)
+        if self.fuses.get(shape, _fuses(x.device, x.dtype)):
+            try:
+                return torch.cudnn_convolution_relu(x, self.weight, self.bias, [1, 1], padding, dilation, self.groups)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self.fuses[shape] = False
+                log.info("cuDNN does not fuse a convolution of %s: %s", shape, str(error).partition("\n")[0])
+        return F.conv2d(x, self.weight, self.bias, 1, padding, dilation, self.groups).relu_()
 
 
 @cache
@@ -211,6 +241,8 @@ def _fuses(device: torch.device, dtype: torch.dtype) -> bool:
     try:
         result = torch.cudnn_convolution_relu(x, weight, bias, [1, 1], [1, 1], [1, 1], 1)
         good = torch.allclose(result, F.conv2d(x, weight, bias, padding=1).relu(), atol=0.1)
+    except torch.cuda.OutOfMemoryError:  # says nothing, and is not remembered
+        raise
     except (AttributeError, RuntimeError):
         good = False
     if not good:

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Work on a GPU as CUDA graphs: recorded once for the shapes that come, then started with one call for each frame.
 
 A graph holds everything from pinned host memory to pinned host memory. The addresses in it are fixed, so arrays are
@@ -8,7 +22,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +39,13 @@ device or asks it for a value."""
 WARM_UP = 2  # calls before recording: compilers, choice of algorithms, workspaces
 
 
+_CAPTURING = threading.Lock()
+
+
+class CaptureError(RuntimeError):
+    """A graph could not be recorded to its end. PyTorch up to 2.12 is then in no state to record another one."""
+
+
 class Captured:
     """A function of host arrays as one CUDA graph. Not for several threads at once.
 
@@ -35,7 +56,8 @@ class Captured:
         pool: of device memory, shared by graphs that never run at the same time.
 
     Raises:
-        RuntimeError: the function cannot be recorded, or there is no memory for it (torch.cuda.OutOfMemoryError).
+        CaptureError: the function cannot be recorded.
+        RuntimeError: it cannot be run, or there is no memory for it (torch.cuda.OutOfMemoryError).
     """
 
     def __init__(self, function: Function, arrays: tuple[np.ndarray, ...], device: torch.device, pool: Any = None):
@@ -43,30 +65,40 @@ class Captured:
         self._inputs = [_pinned(torch.from_numpy(np.empty_like(array, order="C"))) for array in arrays]
         self._result: Tensor | None = None
         self._stream, self._upload_stream = torch.cuda.Stream(device), torch.cuda.Stream(device)
-        self._graph, self._done = torch.cuda.CUDAGraph(), torch.cuda.Event()
+        # Blocking: a thread that waits sleeps. By default it would keep a core of the CPU busy.
+        self._graph, self._done = torch.cuda.CUDAGraph(), torch.cuda.Event(blocking=True)
         with torch.cuda.device(device), torch.inference_mode():
             for host, array in zip(self._inputs, arrays, strict=True):
                 np.copyto(host.numpy(), array)
             with torch.cuda.stream(self._stream):
                 for _ in range(WARM_UP):
-                    self._way(function)
+                    self._round_trip(function)
             self._stream.synchronize()
-            # Other threads may use the device meanwhile: only this one must not wait for it.
-            with torch.cuda.graph(self._graph, pool, self._stream, capture_error_mode="thread_local"):
-                self._way(function)
+            self._capture(function, pool)
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         """The function's result for arrays like the examples, in memory of its own."""
         for host, array in zip(self._inputs, arrays, strict=True):
             np.copyto(host.numpy(), array)
-        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+        # In inference mode, as it was captured: PyTorch 2.1 to 2.6 fill the random generators' tensors at each replay.
+        with torch.inference_mode(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             self._graph.replay()
             self._done.record()
         self._done.synchronize()
         assert self._result is not None
         return self._result.numpy().copy()
 
-    def _way(self, function: Function) -> None:
+    def _capture(self, function: Function, pool: Any) -> None:
+        before = torch.cuda.current_stream(self._device)
+        try:
+            # Other threads may use the device meanwhile: only this one must not wait for it. But one graph at a time.
+            with _CAPTURING, torch.cuda.graph(self._graph, pool, self._stream, capture_error_mode="thread_local"):
+                self._round_trip(function)
+        except Exception as error:
+            torch.cuda.set_stream(before)  # PyTorch up to 2.12 leaves this thread on the graph's stream
+            raise CaptureError(str(error).partition("\n")[0] or type(error).__name__) from error
+
+    def _round_trip(self, function: Function) -> None:
         """From pinned memory to pinned memory, on the current stream and, for uploads, on one beside it."""
         main, beside = torch.cuda.current_stream(self._device), self._upload_stream
         beside.wait_stream(main)
@@ -99,6 +131,8 @@ class Graphs:
     """
 
     KEPT = 4
+    possible: ClassVar[bool] = True
+    """Whether graphs can be recorded in this process: until one could not."""
 
     def __init__(self, device: torch.device):
         self._device = device
@@ -107,7 +141,7 @@ class Graphs:
         self._turn = threading.Lock()
 
     def __call__(self, name: str, key: Hashable, function: Function, *arrays: np.ndarray) -> np.ndarray | None:
-        """The function's result for these arrays; None where it cannot be had in this way, which is told once.
+        """The function's result for these arrays; None where it cannot be captured, which is logged once.
 
         Args:
             name: what it is called in the log.
@@ -115,12 +149,16 @@ class Graphs:
         """
         key = key, *((array.shape, array.dtype) for array in arrays)
         with self._turn:
+            if not Graphs.possible and key not in self._kept:
+                return None
             try:
                 if key not in self._kept:
                     self._capture(name, key, function, arrays)
                 captured = self._kept[key]
                 return None if captured is None else captured(*arrays)
-            except Exception as error:  # whatever it is, there is another way
+            except Exception as error:  # whatever it is, the function can be run without a graph
+                if isinstance(error, CaptureError):
+                    Graphs.possible = False
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 log.warning("%s: goes on without a CUDA graph: %s", name, reason)
             # Only now is nothing left of what failed; the others go too, to leave it all the memory.

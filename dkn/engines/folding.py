@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A network as plain arrays: convolutions with batch normalisation folded in, the form that fast engines start from."""
 
 from __future__ import annotations
@@ -81,3 +95,13 @@ def _fold_stream(image: str, stream: Stream) -> FoldedStream:
 def _array(tensor: torch.Tensor | None) -> np.ndarray:
     assert tensor is not None
     return tensor.detach().float().cpu().numpy()
+
+
+def flops(network: KernelNetwork, size: tuple[int, int]) -> float:
+    """Floating point operations of the convolutions for one image of (width, height)."""
+    pixels = size[0] * size[1] / network.config.phases**2
+
+    def of(convolution: Convolution | None) -> float:
+        return 0.0 if convolution is None else 2.0 * convolution.weight.size * pixels
+
+    return sum(of(c) for s in fold(network) for c in (*s.features, s.weights, s.offsets))

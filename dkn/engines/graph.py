@@ -1,82 +1,146 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Runtimes that read ONNX run the convolutions on the CPU; Numba the rest."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from queue import SimpleQueue
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dkn.device import has_native_bf16
 from dkn.engines.base import BySize, Engine
-from dkn.engines.onnx_graph import kernels_graph
-from dkn.kernels.numba_average import average_kernels
+from dkn.engines.folding import fold
+from dkn.engines.onnx_graph import engine_graphs
+from dkn.engines.quantisation import quantise
 from dkn.networks import KernelNetwork
+from dkn.ops.numba_average import Average
+from dkn.ops.numba_cells import color_cells, depth_cells
+from dkn.ops.rows import in_rows
+from dkn.utils.device import has_native_bf16
 
 Arrays = Mapping[str, np.ndarray]
+BAND = 6_000_000
+"""Bytes of what heads give that are in work on each core. They should still be in a cache when they are read; fewer
+would let threads change hands more often, which takes long on a machine that is busy."""
+
+
+class Runtime(Protocol):
+    """Two graphs, compiled for one size of image."""
+
+    def features(self, cells: Arrays) -> Arrays:
+        """Run the first graph of `dkn.engines.onnx_graph.engine_graphs`, on all threads."""
+
+    def heads(self, features: Arrays) -> AbstractContextManager[Arrays]:
+        """Run the second on as many rows as it was compiled for, on one thread; several may call at the same time. What
+        it gives holds within the context."""
 
 
 class GraphEngine(Engine):
-    """From the bytes of the colour image to kernels in one graph; sampling outside of it."""
+    """Cells of the images in, features out, in one graph; then heads in another one and the average, band by band."""
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
+    def __init__(self, network: KernelNetwork, device: torch.device, precision: str, half: bool = False):
+        """`half`: what is not done in eight bits is done in bfloat16."""
         super().__init__(network, device, precision)
-        graph = kernels_graph(network, for_engine=True, int8=precision == "int8")
-        self._inputs, self._outputs = (
-            [value.name for value in ends] for ends in (graph.graph.input, graph.graph.output)
-        )
-        self._graph = graph.SerializeToString()
+        self._parts = 2 if half else 1
+        # Without bfloat16 the first layers, in float32, would take as long as all the others.
+        quantised = quantise(fold(network), network, all_layers=not half) if precision == "int8" else ()
+        graphs = engine_graphs(network, self._parts, quantised)
+        self.graphs = tuple(graph.SerializeToString() for graph in graphs)
+        """The two, as ONNX."""
+        self._inputs = [value.name for value in graphs[0].graph.input]
+        self._channels = sum(value.type.tensor_type.shape.dim[3].dim_value for value in graphs[1].graph.output)
         self._taps = network.taps.cpu().numpy()
 
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        return self.average(depth, self.kernels(self.images(color, depth)))
+        return self.average(depth, self.features(self.images(color, depth)))
 
     def images(self, color: Tensor, depth: Tensor) -> Arrays:
-        """What goes into the graph."""
-        padded = {
-            "color": self._whole_phases(color.numpy(), rows=1),
-            "depth": self._whole_phases(_two_parts(depth.numpy()), rows=2),
+        """What goes into the first graph."""
+        phases = self.config.phases
+        cells = {
+            "color": lambda: [color_cells(image, phases) for image in color.numpy()],
+            "depth": lambda: [depth_cells(image, phases, self._parts) for image in depth.numpy()],
         }
-        return {name: padded[name] for name in self._inputs}
+        return {name: _stacked(cells[name]()) for name in self._inputs}
+
+    def features(self, cells: Arrays) -> Arrays:
+        """What comes out of it."""
+        return self.runtime(*self._size(cells)).features(cells)
+
+    def average(self, depth: Tensor, features: Arrays) -> Tensor:
+        """Heads and eq. (3) or (7), as `__call__`."""
+        runtime = self.runtime(*self._size(features))
+        results = [
+            self._average(sample[0], {name: f[i : i + 1] for name, f in features.items()}, runtime)
+            for i, sample in enumerate(depth.numpy())
+        ]
+        return torch.from_numpy(_stacked(results)[:, None])
+
+    def _average(self, depth: np.ndarray, features: Arrays, runtime: Runtime) -> np.ndarray:
+        """(H, W), features of one image → (H, W)."""
+        config = self.config
+        _, rows, columns, _ = next(iter(features.values())).shape
+        height = self.band(rows, columns)
+        average = Average(
+            depth,
+            self._taps,
+            config.window,
+            config.phases,
+            residual=config.residual,
+            offset_unit=config.offset_unit,
+        )
+
+        def bands(first: int, last: int) -> None:
+            for top in range(first, last, height):
+                # The last band begins earlier, so that all have one height; what is done already is left out.
+                start = min(top, rows - height)
+                some = slice(top - start, min(top + height, last) - start)
+                with runtime.heads({name: f[:, start : start + height] for name, f in features.items()}) as kernels:
+                    weights, offsets = (
+                        [factor[0, some] for name, factor in kernels.items() if name.startswith(kind)]
+                        for kind in ("weights", "offsets")
+                    )
+                    average.band(top, weights, offsets)
+
+        in_rows(bands, rows)
+        return average.output
+
+    def _size(self, arrays: Arrays) -> tuple[int, int, int]:
+        """Images at once, height and width in whole cells."""
+        batch, rows, columns, _ = next(iter(arrays.values())).shape
+        return batch, rows * self.config.phases, columns * self.config.phases
+
+    def band(self, rows: int, columns: int) -> int:
+        """Rows of the features that are done at once."""
+        most = -(-rows // torch.get_num_threads())
+        return max(1, min(most, BAND // (4 * self._channels * columns)))
 
     @abstractmethod
-    def kernels(self, images: Arrays) -> Arrays:
-        """Run the graph (`dkn.engines.onnx_graph.kernels_graph`)."""
-
-    def average(self, depth: Tensor, kernels: Arrays) -> Tensor:
-        """Eq. (3) or (7), as `__call__`."""
-        config, weights = self.config, kernels["weights"]
-        offsets = kernels.get("offsets")
-        if offsets is None:
-            offsets = np.zeros((*weights.shape[:3], 2 * weights.shape[3]), np.float32)
-        elif config.offset_unit != 1:
-            offsets = offsets * np.float32(config.offset_unit)
-        average = partial(
-            average_kernels, taps=self._taps, window=config.window, phases=config.phases, residual=config.residual
-        )
-        samples = zip(depth[:, 0].numpy(), weights, offsets, strict=True)
-        return torch.from_numpy(np.stack([average(*sample) for sample in samples])[:, None])
-
-    def _whole_phases(self, image: np.ndarray, rows: int) -> np.ndarray:
-        """The image with its last row and column repeated until the phases divide its size; `rows`: the axis of rows,
-        before that of columns."""
-        padding = [(0, -n % self.config.phases if rows <= i <= rows + 1 else 0) for i, n in enumerate(image.shape)]
-        return np.pad(image, padding, mode="edge") if any(after for _, after in padding) else image
+    def runtime(self, batch: int, height: int, width: int) -> Runtime:
+        """The graphs for some images of this size in whole cells; the second for `band` rows of one."""
 
 
-def _two_parts(depth: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) float32 → (N, 1 + C, H, W): of the first channel the leading bits, exact in bfloat16, and what
-    remains of each number; then the other channels."""
-    count, channels, height, width = depth.shape
-    parts = np.empty((count, 1 + channels, height, width), np.float32)
-    np.bitwise_and(depth[:, 0].view(np.uint32), np.uint32(0xFFFF0000), out=parts[:, 0].view(np.uint32))
-    np.subtract(depth[:, 0], parts[:, 0], out=parts[:, 1])
-    parts[:, 2:] = depth[:, 1:]
-    return parts
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    """Along a new first axis; one alone is not copied."""
+    return np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
 
 
 class OpenVINOEngine(GraphEngine):
@@ -90,47 +154,101 @@ class OpenVINOEngine(GraphEngine):
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
         import openvino
 
-        super().__init__(network, device, precision)
         self._core = openvino.Core()
-        half = precision == "bf16" or (precision == "int8" and has_native_bf16())
-        self._hints = {
-            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        self._requests = BySize(self, self._compile)
+        half = precision in ("bf16", "int8") and has_native_bf16()  # OpenVINO does not emulate it
+        super().__init__(network, device, precision, half)
+        self._hints = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._runtimes = BySize(self, self._compile)
 
-    def kernels(self, images: Arrays) -> Arrays:
-        if "color" in images:
-            batch, height, width, _ = images["color"].shape
-        else:
-            batch, _, height, width = images["depth"].shape
-        request = self._requests[batch, height, width]
-        request.infer(dict(images), share_inputs=True)
-        return {name: request.get_output_tensor(i).data for i, name in enumerate(self._outputs)}
+    def runtime(self, batch: int, height: int, width: int) -> Runtime:
+        return self._runtimes[batch, height, width]
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        batch, height, width = shape
-        model = self._core.read_model(self._graph)
-        shapes = {"color": [batch, height, width, 3], "depth": [batch, 1 + self.config.depth_channels, height, width]}
-        model.reshape({name: shapes[name] for name in self._inputs})
-        return self._core.compile_model(model, "CPU", self._hints).create_infer_request()
+    def _compile(self, size: tuple[int, ...]) -> Runtime:
+        batch, *image = size
+        rows, columns = (n // self.config.phases for n in image)
+        threads, band = torch.get_num_threads(), (1, self.band(rows, columns), columns)
+        features = self._request(self.graphs[0], (batch, rows, columns), threads)
+        # One model a thread: streams of one model, started at the same time, have given wrong numbers (2026.4).
+        return OpenVINORuntime(features, [self._request(self.graphs[1], band, 1) for _ in range(threads)])
+
+    def _request(self, graph: bytes, shape: tuple[int, ...], threads: int) -> Any:
+        model = self._core.read_model(graph)
+        model.reshape({port.any_name: [*shape, port.get_partial_shape()[3].get_length()] for port in model.inputs})
+        hints = self._hints | {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        if threads == 1:
+            hints["ENABLE_CPU_PINNING"] = False  # all would sit on the first core
+        request = self._core.compile_model(model, "CPU", hints).create_infer_request()
+        request.infer()  # what is still to be prepared, before several of them run at once
+        return request
+
+
+class OpenVINORuntime:
+    """Requests whose inputs and outputs stay where they are."""
+
+    def __init__(self, features: Any, heads: list[Any]):
+        from openvino import Tensor
+
+        self._tensor = Tensor
+        self._features = features
+        self._names, self._head_names = ([p.any_name for p in r.model_outputs] for r in (features, heads[0]))
+        self._heads: SimpleQueue[Any] = SimpleQueue()
+        for request in heads:
+            self._heads.put(request)
+
+    def features(self, cells: Arrays) -> Arrays:
+        self._features.infer(dict(cells), share_inputs=True)
+        return {name: self._features.get_output_tensor(i).data for i, name in enumerate(self._names)}
+
+    @contextmanager
+    def heads(self, features: Arrays) -> Iterator[Arrays]:
+        request = self._heads.get()
+        try:
+            for name, array in features.items():
+                request.set_tensor(name, self._tensor(array, shared_memory=True))
+            request.infer()
+            yield {name: request.get_output_tensor(i).data for i, name in enumerate(self._head_names)}
+        finally:
+            self._heads.put(request)
 
 
 class OnnxEngine(GraphEngine):
-    """ONNX Runtime, which needs no compilation and is there on more processors."""
+    """ONNX Runtime, which is there on more processors."""
 
     name = "onnx"
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
-        import onnxruntime
-
         super().__init__(network, device, precision)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that spin between two frames would take the cores from whatever runs there.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
+        self._runtime = OnnxRuntime(_session(self.graphs[0], torch.get_num_threads()), _session(self.graphs[1], 1))
 
-    def kernels(self, images: Arrays) -> Arrays:
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(images)), strict=True))
+    def runtime(self, batch: int, height: int, width: int) -> Runtime:
+        return self._runtime
+
+
+class OnnxRuntime:
+    """Sessions that take any size."""
+
+    def __init__(self, features: Any, heads: Any):
+        self._features, self._heads = features, heads
+
+    def features(self, cells: Arrays) -> Arrays:
+        return _run(self._features, cells)
+
+    @contextmanager
+    def heads(self, features: Arrays) -> Iterator[Arrays]:
+        yield _run(self._heads, features)
+
+
+def _session(graph: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; it warns of constants that it has no more use for
+    options.intra_op_num_threads = threads
+    # Threads that spin between two frames would take the cores from whatever runs there.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, inputs: Arrays) -> Arrays:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A network's convolutions as an ONNX graph: one description for every runtime that reads ONNX.
 
 The graph ends at the kernels, so that the sampler can stay our own. It is built from the folded convolutions, not
@@ -15,8 +29,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
-from dkn.engines.quantisation import quantise
-from dkn.networks import STRIDE, KernelNetwork
+from dkn.networks import KernelNetwork, NetworkConfig
+from dkn.ops.numba_cells import depth_cell_size
 
 OPSET = 17
 IR_VERSION = 8  # of the same age; newer ones are refused by runtimes that would read the graph well
@@ -41,20 +55,28 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def convolution(self, image: str, convolution: Convolution) -> str:
+    def convolution(self, image: str, convolution: Convolution, step: float | None = None) -> str:
+        """`step`: for one in eight bits, what 1 stands for in an image that consists of bytes already."""
         before, after = convolution.padding
-        weight = self.constant(convolution.weight)
-        if convolution.input_range is not None:
-            image = self.in_eight_bits(image, convolution.input_range)
+        if convolution.input_range is None:
+            weight = self.constant(convolution.weight)
+        else:
+            upper = convolution.input_range
+            image = (
+                self.of_bytes(self.to_bytes(image, upper), upper / 255) if step is None else self.of_bytes(image, step)
+            )
             weight = self.weight_of_eight_bits(convolution.weight)
         pads, dilations = [before, before, after, after], [convolution.dilation] * 2
         bias = self.constant(convolution.bias)
         return self.add("Conv", image, weight, bias, pads=pads, dilations=dilations)
 
-    def in_eight_bits(self, image: str, upper: float) -> str:
-        """`image` rounded to 256 levels from 0 to `upper`; a convolution of such levels is what runtimes know."""
-        scale, zero = self.constant(np.float32(upper / 255)), self.constant(np.uint8(0))
-        return self.add("DequantizeLinear", self.add("QuantizeLinear", image, scale, zero), scale, zero)
+    def to_bytes(self, image: str, upper: float) -> str:
+        """`image` rounded to 256 levels from 0 to `upper`."""
+        return self.add("QuantizeLinear", image, self.constant(np.float32(upper / 255)), self.constant(np.uint8(0)))
+
+    def of_bytes(self, image: str, step: float) -> str:
+        """Bytes as numbers, in steps of `step`; a convolution of such levels is what runtimes know."""
+        return self.add("DequantizeLinear", image, self.constant(np.float32(step)), self.constant(np.uint8(0)))
 
     def weight_of_eight_bits(self, weight: np.ndarray) -> str:
         """Weights as −127..127 of a step for each output channel."""
@@ -82,52 +104,89 @@ class Graph:
         return model
 
 
-def kernels_graph(network: KernelNetwork, *, for_engine: bool = False, int8: bool = False) -> onnx.ModelProto:
+def kernels_graph(network: KernelNetwork) -> onnx.ModelProto:
     """Images → kernel weights (products of sigmoids, not normalised) and offsets, pixel after pixel of the features.
 
     Inputs, float32:
-        color: (N, 3, H, W) RGB in 0..1; absent in a network that sees depth alone. With `for_engine`: (N, H, W, 3)
-            uint8.
+        color: (N, 3, H, W) RGB in 0..1; absent in a network that sees depth alone.
         depth: (N, C, H, W), C = `depth_channels` of the config; the first is depth, upsampled, in units of the model's
-            depth range. Absent in a network whose kernels come of colour alone. With `for_engine`: (N, 1 + C, H, W),
-            the first in two parts whose sum it is, so that a runtime that rounds inputs to bfloat16 still sees
-            millimetres.
-    `int8`: with steps of eight bits before the wide convolutions.
+            depth range. Absent in a network whose kernels come of colour alone.
     Outputs, float32, for p = 4 phases along each axis (FDKN, whose H and W have to be multiples of 4) or p = 1 (DKN):
         weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
         offsets: (N, H/p, W/p, 2·k²·p²), those along x of all taps, then those along y; absent for a regular grid.
     """
     graph, config = Graph(), network.config
     size = ("height", "width")
-    inputs = []
-    if network.depth_stream is not None:
-        inputs.append(_describe("depth", ("batch", config.depth_channels + for_engine, *size)))
-    if network.guidance_stream is not None and for_engine:
-        inputs.append(_describe("color", ("batch", *size, 3), TensorProto.UINT8))
-        color, white = graph.add("Transpose", graph.add("Cast", "color", to=TensorProto.FLOAT), perm=[0, 3, 1, 2]), 255
-    elif network.guidance_stream is not None:
-        inputs.append(_describe("color", ("batch", 3, *size)))
-        color, white = "color", 1
-
-    heads = []
-    streams = fold(network)
-    for stream in quantise(streams, network) if int8 else streams:
+    inputs, heads = [], []
+    for stream in fold(network):
         stream = _x_before_y(stream, config.phases**2)
-        if stream.image == "depth":
-            heads.append(
-                _stream(
-                    graph, _of_two_parts(stream, config.phases**2) if for_engine else stream, "depth", config.phases
-                )
-            )
-        else:
-            heads.append(_stream(graph, of_rgb(stream, white), color, config.phases))
+        channels = config.depth_channels if stream.image == "depth" else 3
+        image = "depth" if stream.image == "depth" else "color"
+        inputs.append(_describe(image, ("batch", channels, *size)))
+        cells = graph.add("SpaceToDepth", image, blocksize=config.phases) if config.phases > 1 else image
+        stream = stream if stream.image == "depth" else of_rgb(stream, 1)
+        stream = _phases_first(stream, config.phases)
+        heads.append(_heads(graph, stream, _features(graph, stream, cells)))
     count = config.kernel_size**2 * config.phases**2
-    graph.product_by_pixel([graph.add("Sigmoid", weights) for weights, _ in heads if weights], "weights")
     outputs = [_describe("weights", ("batch", "rows", "columns", count))]
+    graph.product_by_pixel([weights for weights, _ in heads if weights], "weights")
     if offsets := [offsets for _, offsets in heads if offsets]:
-        graph.product_by_pixel([graph.bound(head) for head in offsets], "offsets")
+        graph.product_by_pixel(offsets, "offsets")
         outputs.append(_describe("offsets", ("batch", "rows", "columns", 2 * count)))
     return graph.model(inputs, outputs)
+
+
+def engine_graphs(
+    network: KernelNetwork, parts: int = 1, quantised: Sequence[FoldedStream] = ()
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The same for an engine, in two graphs: from cells of an image to features, and from these to factors of kernels.
+
+    The second makes many numbers of few. On some rows of the features at a time they stay in a processor's cache until
+    the average has read them, and products of two streams need not be written at all (`dkn.ops.numba_average`).
+
+    Args:
+        parts: in how many the depths come: 2 where a runtime rounds its inputs to bfloat16, so that it still sees
+            millimetres.
+        quantised: the network's streams, with convolutions to be done in eight bits (`dkn.engines.quantisation`).
+
+    Inputs of the first, those there are: color (N, rows, columns, 3p²) uint8 and depth (N, rows, columns,
+    `depth_cell_size`) float32, made by `dkn.ops.numba_cells`. Its outputs, inputs of the second: features_0 … of each
+    stream, (N, rows, columns, n2), float32 or uint8. Outputs of the second: weights_0, offsets_0 …, laid out as in
+    `kernels_graph`, those there are.
+    """
+    first, second, config = Graph(), Graph(), network.config
+    images, features, kernels = [], [], []
+    taps = config.kernel_size**2 * config.phases**2
+    for i, stream in enumerate(quantised or fold(network)):
+        stream = _x_before_y(stream, config.phases**2)
+        if stream.image == "depth":
+            stream = _of_depth_cells(_phases_first(stream, config.phases), config, parts)
+            channels = depth_cell_size(config.depth_channels, config.phases, parts)
+            images.append(_describe("depth", ("batch", "rows", "columns", channels)))
+            cells = first.add("Transpose", "depth", perm=[0, 3, 1, 2])
+        else:
+            stream = _phases_first(of_rgb(stream, 255), config.phases)
+            images.append(_describe("color", ("batch", "rows", "columns", 3 * config.phases**2), TensorProto.UINT8))
+            cells = first.add("Transpose", "color", perm=[0, 3, 1, 2])
+            if stream.features[0].input_range is None:
+                cells = first.add("Cast", cells, to=TensorProto.FLOAT)
+        head = stream.weights or stream.offsets
+        assert head is not None  # a stream without heads would not be there
+        result = _features(first, stream, cells)
+        kind = TensorProto.FLOAT
+        if head.input_range is not None:
+            result, kind = first.to_bytes(result, head.input_range), TensorProto.UINT8
+        name = f"features_{i}"
+        first.product_by_pixel([result], name)
+        features.append(_describe(name, ("batch", "rows", "columns", len(stream.features[-1].bias)), kind))
+        given = second.add("Transpose", name, perm=[0, 3, 1, 2])
+        for kernel, count, made in zip(
+            ("weights", "offsets"), (taps, 2 * taps), _heads(second, stream, given, of_bytes=True), strict=True
+        ):
+            if made:
+                second.product_by_pixel([made], f"{kernel}_{i}")
+                kernels.append(_describe(f"{kernel}_{i}", ("batch", "rows", "columns", count)))
+    return first.model(images, features), second.model(features, kernels)
 
 
 def _describe(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
@@ -135,19 +194,24 @@ def _describe(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FL
     return helper.make_tensor_value_info(name, dtype, list(shape))
 
 
-def _stream(graph: Graph, stream: FoldedStream, image: str, phases: int) -> tuple[str, str]:
-    """Names of the weights and of the offsets that a stream's heads give; empty where it has no such head."""
-    first, *others = stream.features
-    features = image
-    if phases > 1:
-        features = graph.add("SpaceToDepth", image, blocksize=STRIDE)
-        first = _phases_first(first)
-    for convolution in (first, *others):
-        features = graph.add("Relu", graph.convolution(features, convolution))
+def _features(graph: Graph, stream: FoldedStream, cells: str) -> str:
+    """Name of what a stream's heads look at."""
+    features = cells
+    for i, convolution in enumerate(stream.features):
+        features = graph.add("Relu", graph.convolution(features, convolution, 1 if i == 0 else None))
+    return features
+
+
+def _heads(graph: Graph, stream: FoldedStream, features: str, of_bytes: bool = False) -> tuple[str, str]:
+    """Names of a stream's weights, after the sigmoid, and of its offsets; empty where it has no such head. `of_bytes`:
+    if the heads are to be done in eight bits, the features have these already."""
     weights, offsets = (
-        "" if head is None else graph.convolution(features, head) for head in (stream.weights, stream.offsets)
+        ""
+        if head is None
+        else graph.convolution(features, head, head.input_range / 255 if of_bytes and head.input_range else None)
+        for head in (stream.weights, stream.offsets)
     )
-    return weights, offsets
+    return graph.add("Sigmoid", weights) if weights else "", graph.bound(offsets) if offsets else ""
 
 
 def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:
@@ -159,15 +223,21 @@ def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:
     return replace(stream, offsets=replace(stream.offsets, weight=weight, bias=bias))
 
 
-def _of_two_parts(stream: FoldedStream, area: int) -> FoldedStream:
-    """The stream with its first convolution made for two images whose sum is the first of those it is meant for."""
+def _of_depth_cells(stream: FoldedStream, config: NetworkConfig, parts: int) -> FoldedStream:
+    """The stream with its first convolution made for `depth_cells`: depth in parts has the same weights for each, and
+    what is the same in all phases of a cell has the sum of theirs."""
     first, *others = stream.features
-    twice = np.concatenate((first.weight[:, :area], first.weight), axis=1)
-    return replace(stream, features=(replace(first, weight=twice), *others))
+    weight, channels = first.weight, config.depth_channels
+    by_phase = weight.reshape(len(weight), -1, channels, *weight.shape[2:])
+    planes = [by_phase[:, :, 0]] * parts
+    if channels > 1:
+        planes += [by_phase[:, :, 1], by_phase[:, :, 2:].sum(axis=1)]
+    return replace(stream, features=(replace(first, weight=np.concatenate(planes, axis=1)), *others))
 
 
-def _phases_first(convolution: Convolution) -> Convolution:
+def _phases_first(stream: FoldedStream, phases: int) -> FoldedStream:
     """`pixel_unshuffle` keeps the phases of a channel together, ONNX's SpaceToDepth the channels of a phase."""
-    weight = convolution.weight
-    by_channel = weight.reshape(len(weight), -1, STRIDE**2, *weight.shape[2:])
-    return replace(convolution, weight=by_channel.swapaxes(1, 2).reshape(weight.shape))
+    first, *others = stream.features
+    weight = first.weight
+    by_channel = weight.reshape(len(weight), -1, phases**2, *weight.shape[2:])
+    return replace(stream, features=(replace(first, weight=by_channel.swapaxes(1, 2).reshape(weight.shape)), *others))

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """PyTorch and nothing else: runs wherever the library does, on the CPU and on CUDA."""
 
 from __future__ import annotations
@@ -8,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dkn.device import DTYPES, channels_last
 from dkn.engines.base import Engine, without_tf32
 from dkn.networks import KernelNetwork
+from dkn.utils.device import DTYPES, channels_last
 
 
 class TorchEngine(Engine):
-    """The dense network with batch normalisation folded in; sampling by `dkn.kernels`."""
+    """The dense network with batch normalisation folded in; sampling by `dkn.ops`."""
 
     name = "torch"
 

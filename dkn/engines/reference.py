@@ -1,4 +1,18 @@
-"""The yardstick: the network as the paper's supplement describes it, in float32. Never optimised.
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The reference of all other engines: the network as the paper's supplement describes it, in float32. Never optimised.
 
 DKN runs in 16 shifted passes (supplement 1.1). The average unfolds a d×d window for every pixel, samples it
 bilinearly with torch's own sampler, and takes a dot product with the kernel.
@@ -15,7 +29,8 @@ from torch import Tensor
 from dkn.engines.base import Engine, without_tf32
 from dkn.networks import DKN, KernelNetwork
 
-_MOST_UNFOLDED = 640 * 480 * 15**2  # numbers
+MOST_UNFOLDED = 640 * 480 * 15**2
+"""Numbers that are unfolded at once: as many as the paper's window has over a VGA frame."""
 
 
 class ReferenceEngine(Engine):
@@ -23,8 +38,15 @@ class ReferenceEngine(Engine):
 
     name = "reference"
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str = "fp32"):
+    def __init__(
+        self,
+        network: KernelNetwork,
+        device: torch.device,
+        precision: str = "fp32",
+        most_unfolded: int = MOST_UNFOLDED,
+    ):
         super().__init__(network, device, precision)
+        self._most_unfolded = most_unfolded
         self._network = copy.deepcopy(network).to(device, torch.float32).eval()
 
     @torch.inference_mode()
@@ -45,16 +67,17 @@ class ReferenceEngine(Engine):
         if offsets is None:
             offsets = torch.zeros_like(weights).repeat(1, 2, 1, 1)
         offsets = offsets * self.config.offset_unit
-        average = average_by_unfolding(depth, weights, offsets, network.taps, self.config.window)
+        average = average_by_unfolding(depth, weights, offsets, network.taps, self.config.window, self._most_unfolded)
         return depth + average if self.config.residual else average
 
 
-def average_by_unfolding(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:
-    """`dkn.sampling.weighted_average` as it is usually written; arguments, result and meaning are the same."""
+def average_by_unfolding(
+    image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int, most_unfolded: int = MOST_UNFOLDED
+) -> Tensor:
+    """`dkn.ops.sampling.weighted_average` as it is usually written; arguments, result and meaning are the same."""
     height, width = image.shape[2:]
     padded = F.pad(image, [window // 2] * 4)
-    # All at once, as long as it takes no more memory than the paper's window and a VGA frame.
-    rows = max(1, _MOST_UNFOLDED // (image.shape[0] * image.shape[1] * width * window**2))
+    rows = max(1, most_unfolded // (image.shape[0] * image.shape[1] * width * window**2))
     bands = []
     for top in range(0, height, rows):
         bottom = min(top + rows, height)

@@ -1,149 +1,23 @@
-"""Evaluation: RMSE of methods on a data set, by the protocol of the paper (section 4.2).
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 
-The low-resolution depth is made from the true one, each method upsamples it, and the root mean square error of each
-image, without a border, is averaged over the images. Rows and columns that the scale does not divide are cut off at
-the bottom and the right first, so that the low-resolution depth is smaller by the scale exactly.
+"""Evaluation: errors of methods on a data set. A method is any function of colour and depth; no network is known here.
+
+`protocol.py` is the paper's own (section 4.2), `metrics.py` what it measures, `baselines.py` the classical filters.
 """
 
-from __future__ import annotations
+from dkn.evaluation.metrics import median_error, rmse
+from dkn.evaluation.protocol import Evaluation, Method, Result, bicubic, evaluate
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
-
-from dkn.data.sample import Dataset
-from dkn.degradation import degrade
-from dkn.errors import ConfigError
-from dkn.upsampler import Upsampler, upsample_bicubic
-
-Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(H, W, 3) uint8 RGB and (h, w) float32 metres with NaN → (H, W) float32 metres with NaN."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One method's row: mean RMSE over the images, and mean seconds an image."""
-
-    method: str
-    rmse: float
-    mean_seconds: float
-    median_error: float | None = None
-    """Median absolute error, mean over the images; for what a sensor measured only. There a few pixels are off by whole
-    steps in depth, whatever the method, and make most of the RMSE."""
-    flicker: float | None = None
-    """How much the output moves over time where the scene does not (`flicker.py`); None: not measured."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A table of results, and what they were measured on."""
-
-    dataset: str
-    scale: int
-    degradation: str
-    unit: str
-    count: int
-    results: Sequence[Result]
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "results": [result.to_json() for result in self.results]}
-
-    def with_flicker(self, flicker: Mapping[str, float]) -> Evaluation:
-        """The same with each method's flicker."""
-        return replace(self, results=[replace(r, flicker=flicker[r.method]) for r in self.results])
-
-    def table(self) -> str:
-        """The results as text, best first."""
-        title = f"{self.dataset}, {self.scale}x, {self.degradation}, {self.count} images, RMSE in {self.unit}"
-        width = max(len(result.method) for result in self.results)
-        lines = []
-        for r in sorted(self.results, key=lambda r: r.rmse):
-            more = "" if r.median_error is None else f"   median {r.median_error:.3f}"
-            more += "" if r.flicker is None else f"   flicker {r.flicker:.3f}"
-            lines.append(f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms{more}")
-        return "\n".join([title, *lines])
-
-
-def bicubic(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The baseline that looks at depth alone."""
-    return upsample_bicubic(depth, (color.shape[0], color.shape[1]), fill=True)
-
-
-def model_method(model: str | Path, device: str = "auto", engine: str = "auto", precision: str = "fp32") -> Method:
-    """A model as a method: every pixel gets a depth, as the protocol wants it."""
-    return Upsampler(model, device=device, engine=engine, precision=precision, fill_holes=True)
-
-
-def evaluate(
-    dataset: Dataset,
-    methods: Mapping[str, Method],
-    scale: int,
-    degradation: str = "bicubic",
-    limit: int | None = None,
-    seed: int = 0,
-) -> Evaluation:
-    """Run every method on the same low-resolution depth of each image.
-
-    Raises:
-        ConfigError: an unknown degradation, a scale below 1, or nothing to evaluate.
-    """
-    count = min(len(dataset), limit) if limit else len(dataset)
-    if count < 1 or not methods:
-        raise ConfigError("nothing to evaluate: no images, or no method")
-    if scale < 1:
-        raise ConfigError(f"scale={scale}: a factor of at least 1 is needed")
-    errors: dict[str, list[float]] = {name: [] for name in methods}
-    medians: dict[str, list[float]] = {name: [] for name in methods}
-    seconds = dict.fromkeys(methods, 0.0)
-    for i in tqdm(range(count), desc=f"{dataset.name} {scale}x {degradation}", unit="image"):
-        sample = dataset[i].cropped(scale)
-        low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)))
-        for name, method in methods.items():
-            started = time.perf_counter()
-            result = method(sample.color, low)
-            seconds[name] += time.perf_counter() - started
-            errors[name].append(dataset.unit_scale * rmse(result, sample.depth, dataset.border))
-            if sample.measured is not None:
-                medians[name].append(dataset.unit_scale * median_error(result, sample.depth, dataset.border))
-    results = [
-        Result(
-            name,
-            float(np.mean(errors[name])),
-            seconds[name] / count,
-            float(np.mean(m)) if (m := medians[name]) else None,
-        )
-        for name in methods
-    ]
-    return Evaluation(dataset.name, scale, degradation, dataset.unit, count, results)
-
-
-def rmse(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
-    """Root mean square error in the unit of both, over pixels known in both; NaN if there is none.
-
-    Args:
-        result, truth: (H, W), NaN = unknown.
-        border: pixels left out at each side.
-    """
-    difference = _known_differences(result, truth, border)
-    return math.sqrt(float(np.mean(difference**2))) if difference.size else math.nan
-
-
-def median_error(result: np.ndarray, truth: np.ndarray, border: int = 0) -> float:
-    """Median absolute error over the same pixels; NaN if there is none."""
-    difference = _known_differences(result, truth, border)
-    return float(np.median(np.abs(difference))) if difference.size else math.nan
-
-
-def _known_differences(result: np.ndarray, truth: np.ndarray, border: int) -> np.ndarray:
-    inner = (slice(border, -border or None),) * 2
-    difference = (result.astype(np.float64) - truth)[inner]
-    return difference[np.isfinite(difference)]
+__all__ = ["Evaluation", "Method", "Result", "bicubic", "evaluate", "median_error", "rmse"]

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A picture of methods side by side: the crop where bicubic interpolation errs most, and below it each one's error."""
 
 from __future__ import annotations
@@ -8,9 +22,10 @@ import cv2
 import numpy as np
 
 from dkn.data.sample import Dataset
-from dkn.degradation import degrade
-from dkn.evaluation import Method, bicubic, rmse
-from dkn.report import beside, colorize, colorize_error, depth_span, labelled
+from dkn.depth import degrade
+from dkn.evaluation.metrics import rmse
+from dkn.evaluation.protocol import Method, bicubic
+from dkn.utils.visualize import beside, colorize, colorize_error, depth_span, labelled
 
 CROP = 112  # pixels of the data set along a crop's side
 _PANEL = 224  # screen pixels along a crop's side
@@ -36,7 +51,7 @@ def comparison(
         (h, w, 3) uint8 RGB.
     """
     sample = dataset[index].cropped(scale)
-    low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, index)))
+    low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, index)), sample.color)
     outputs = {name: method(sample.color, low) for name, method in methods.items()}
     start = bicubic(sample.color, low)
     inner = worst_crop(np.abs(start - sample.depth), dataset.border)

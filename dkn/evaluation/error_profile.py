@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Where methods err: root mean square error by the distance to depth edges, and by depth."""
 
 from __future__ import annotations
@@ -10,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dkn.data.recording import near_edges
+from dkn.depth import near_edges
 
 EDGE_DISTANCES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)  # pixels
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, math.inf)  # metres

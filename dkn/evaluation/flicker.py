@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Temporal flicker: how much a method's output moves where the scene does not.
 
 Both measures are zero for a method that ignores noise, and equal the noise's standard deviation for one that passes
@@ -22,8 +36,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dkn.data.sample import Dataset, Sample
-from dkn.degradation import degrade
-from dkn.evaluation import Method
+from dkn.depth import degrade
+from dkn.evaluation.protocol import Method
 
 CROP = 192  # pixels along the static crop, from the middle of the image; a multiple of every scale up to 16
 DRAWS = 8  # frames of the static crop
@@ -52,7 +66,10 @@ def _of_still_images(
     values: dict[str, list[float]] = {name: [] for name in methods}
     for i in tqdm(range(count), desc=f"flicker {scale}x {degradation}", unit="image"):
         sample = static_crop(dataset[i]).cropped(scale)
-        inputs = [degrade(sample.source, scale, degradation, np.random.default_rng((seed, i, k))) for k in range(DRAWS)]
+        inputs = [
+            degrade(sample.source, scale, degradation, np.random.default_rng((seed, i, k)), sample.color)
+            for k in range(DRAWS)
+        ]
         for name, method in methods.items():
             outputs = np.stack([method(sample.color, low) for low in inputs]).astype(np.float64)
             values[name].append(deviation_over_time(outputs, np.isfinite(sample.depth)))
@@ -66,7 +83,7 @@ def _of_recording(
     previous: dict[str, np.ndarray] = {}
     for i in tqdm(range(count), desc=f"flicker {scale}x {degradation}", unit="frame"):
         sample = dataset[i].cropped(scale)
-        low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)))
+        low = degrade(sample.source, scale, degradation, np.random.default_rng((seed, i)), sample.color)
         for name, method in methods.items():
             error = method(sample.color, low).astype(np.float64) - sample.depth
             if name in previous:

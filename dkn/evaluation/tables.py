@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Several evaluations in one table: methods down, data sets, scales and degradations across. JSON and Markdown."""
 
 from __future__ import annotations
@@ -7,8 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dkn.evaluation import Evaluation, paper
-from dkn.report import markdown
+from dkn.evaluation import paper
+from dkn.evaluation.protocol import Evaluation
+from dkn.evaluation.recorded import FIGURES
+from dkn.utils.tables import markdown
 
 _REMARK = (
     "*In italics: quoted from the paper, not measured here.* ‡ The paper took these from earlier work, whose "
@@ -77,8 +93,9 @@ def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
             cells = ["" if q is None else f"*{q.rmse:.2f}*{' ‡' * q.other_input}" for q in found]
             rows.append([f"*paper: {name}*", *cells])
     text = markdown(["RMSE", *heads], rows) + "\n\n" + _counts(columns) + "\n"
-    for title, key in (("median absolute error", "median_error"), ("flicker", "flicker")):
-        values = [{r.method: getattr(r, key) for r in c.evaluation.results} for c in columns]
+    further = {"median_error": "median absolute error", **FIGURES, "flicker": "flicker"}
+    for key, title in further.items():
+        values = [{r.method: r.to_json().get(key) for r in c.evaluation.results} for c in columns]
         if any(value is not None for column in values for value in column.values()):
             text += "\n" + _more(title, values, methods, heads)
     remark = _REMARK + _SINTEL * any(c.evaluation.dataset == "sintel" for c in columns)

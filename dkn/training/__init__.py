@@ -1,7 +1,21 @@
-"""Training: `config.py` says how, `crops.py` draws what a step learns from, `trainer.py` takes the steps."""
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 
+"""Training: `config.py` says how, `batches.py` draws what a step learns from, `trainer.py` takes the steps."""
+
+from dkn.training.batches import Batch, draw_batch
 from dkn.training.config import LOSSES, OPTIMISERS, RECIPES, TrainConfig
-from dkn.training.crops import Batch, draw_batch
 from dkn.training.trainer import MODEL, STATE, Trainer, loss_of
 
 __all__ = [

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """How a network is trained: every choice there is, and the two recipes that make them all."""
 
 from __future__ import annotations
@@ -8,7 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-from dkn.degradation import DEGRADATIONS
+from dkn.depth import DEGRADATIONS
 from dkn.errors import ConfigError
 from dkn.networks import STRIDE, NetworkConfig
 
@@ -20,7 +34,7 @@ RECIPES = Literal["best", "paper"]
 ANY_SCALE = (1, 2, 4, 8, 16)
 """What a model for every ratio is trained at."""
 SENSOR_NETWORK: dict[str, Any] = {"depth_channels": 4, "window": 63}
-"""What a network for real sensors needs: to be told what was measured and how far apart, and taps that reach over holes
+"""What a network for real sensors needs: validity and scale as input channels, and taps that reach over holes
 and over the blocks of 16×."""
 
 _PAPER: dict[str, Any] = {
@@ -51,7 +65,7 @@ class TrainConfig:
     scale: int | tuple[int, ...]
     """One upsampling factor, or several of which each crop draws one."""
     degradation: str = "bicubic"
-    """How low-resolution depth is made: one of `DEGRADATIONS`; sensor: each crop draws one (`dkn.training.crops`)."""
+    """How low-resolution depth is made: one of `DEGRADATIONS`; sensor: each crop draws one (`dkn.training.batches`)."""
     steps: int = 0
     """Length of the schedule; 0: as many as `minutes` allow."""
     minutes: float = 0.0
@@ -72,13 +86,21 @@ class TrainConfig:
     seed: int = 0
     loss: LOSSES = "rmse"
     """Of each crop, in the mean over crops. l1: eq. (8). rmse: root mean square error, what evaluation counts."""
+    aligned: bool = True
+    """Crops begin on the low-resolution grid. Else anywhere: `cells` has weights of its own for each of 16 pixels, and
+    each has to be seen wherever it may lie between the measured ones."""
     flips: bool = True
     color_jitter: float = 0.0
     """Strength of random changes of brightness, contrast, saturation and gamma: 0.3 is by up to 30 %."""
     mix_synthetic: float = 0.0
     """Share of the crops that are drawn from rendered rooms."""
+    mix: tuple[tuple[str, float], ...] = ()
+    """Further data sets, and what share of the crops is drawn from each (`dkn.training.mixture`)."""
     phases: Literal[1, 16] = 16
     """DKN: at how many of the 4×4 phases of its stride each crop is judged (`dkn.training.phases`)."""
+    freeze_first_norms: bool = False
+    """DKN: batch norm of the first four convolutions keeps its statistics. After a warm start these pass pixels on
+    (`dkn.networks.warm_start`), which a batch's own statistics would rescale."""
     bf16: bool = True
     """Convolutions in bfloat16; weights, sampling and loss stay float32."""
 
@@ -87,7 +109,7 @@ class TrainConfig:
             raise ConfigError("training needs a length: steps, minutes, or both")
         for name, hint in get_type_hints(type(self)).items():
             allowed, value = get_args(hint), getattr(self, name)
-            if name != "scale" and allowed and value not in allowed:
+            if name not in ("scale", "mix") and allowed and value not in allowed:
                 raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}")
         if self.degradation not in DEGRADATIONS:
             raise ConfigError(f"degradation={self.degradation!r}: choose one of {', '.join(DEGRADATIONS)}")
@@ -101,8 +123,15 @@ class TrainConfig:
         for name in ("crop", "warmup_steps", "ema_decay", "color_jitter", "mix_synthetic"):
             if not 0 <= getattr(self, name) <= (1 if isinstance(getattr(self, name), float) else math.inf):
                 raise ConfigError(f"{name}={getattr(self, name)}: out of range")
+        if min((share for _, share in self.mix), default=0) < 0 or sum(share for _, share in self.mix) > 1:
+            raise ConfigError(f"mix={self.mix}: shares of the crops are needed, 0 to 1 in all")
         if self.phases != STRIDE**2 and self.network.architecture != "dkn":
             raise ConfigError(f"phases={self.phases}: {self.network.architecture} gives all of them at once; take 16")
+
+        if self.freeze_first_norms and self.network.architecture != "dkn":
+            raise ConfigError(f"freeze_first_norms: for the dkn alone, not {self.network.architecture}")
+        if not self.aligned and not self.crop:
+            raise ConfigError("aligned=False needs a crop: whole pictures begin where the low-resolution grid does")
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -116,7 +145,9 @@ class TrainConfig:
     def different(self, other: dict[str, Any]) -> list[str]:
         """Names of the fields in which `other`, a config as JSON keeps it, is another run's."""
         ours = json.loads(json.dumps(dataclasses.asdict(self)))
-        return [name for name in ours if name != "minutes" and other.get(name) != ours[name]]
+        # What a run from before a field was made did not have is what the field is by default.
+        defaults = json.loads(json.dumps({f.name: f.default for f in dataclasses.fields(self)}, default=str))
+        return [name for name in ours if name != "minutes" and (defaults | other).get(name) != ours[name]]
 
 
 def recipe(name: RECIPES, network: NetworkConfig, scale: int | tuple[int, ...], **changes: Any) -> TrainConfig:
@@ -132,4 +163,6 @@ def recipe(name: RECIPES, network: NetworkConfig, scale: int | tuple[int, ...], 
     choices: dict[str, Any] = _PAPER if name == "paper" else {}
     if name == "best" and network.architecture == "dkn":
         choices = {"phases": 1}
+    if network.architecture == "cells":
+        choices = choices | {"aligned": False}
     return TrainConfig(network, scale, **(choices | changes))

@@ -1,9 +1,22 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Muon: steps along which every direction of a weight matrix moves equally far."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,10 +37,11 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: what to optimise.
-        lr: learning rate, of both.
+        lr: learning rate, of both. As a tensor (a scalar) on the parameters' device it can be changed inside a CUDA
+            graph; nothing here asks the device for a value.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float):
+    def __init__(self, params: Iterable[Tensor], lr: float | Tensor):
         super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
@@ -38,11 +52,48 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update = _muon if parameter.ndim > 1 else _adam
-                    parameter.sub_(update(parameter.grad, self.state[parameter]), alpha=group["lr"])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+            if vectors:
+                self._adam(vectors, group["lr"])
+            # Weights of one shape are one stack: a GPU spends longer on launching these small products than on them.
+            shapes = dict.fromkeys(parameter.shape for parameter in parameters if parameter.ndim > 1)
+            for shape in shapes:
+                self._muon([parameter for parameter in parameters if parameter.shape == shape], group["lr"])
         return loss
+
+    def _muon(self, weights: list[Tensor], lr: float | Tensor) -> None:
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        momenta = [self._state(weight, "momentum") for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        stack = torch.stack([update.reshape(len(update), -1) for update in ahead])
+        updates = orthogonalised(stack) * (UPDATE_RMS * max(stack.shape[1:]) ** 0.5) * lr
+        torch._foreach_sub_(weights, [update.view_as(weight) for update, weight in zip(updates, weights, strict=True)])
+
+    def _adam(self, vectors: list[Tensor], lr: float | Tensor) -> None:
+        gradients = [vector.grad for vector in vectors if vector.grad is not None]
+        means, squares = ([self._state(vector, name) for vector in vectors] for name in ("mean", "square"))
+        steps = [self._state(vector, "count", ()) for vector in vectors]
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(means, gradients, 1 - ADAM_BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - ADAM_BETAS[1])
+        # By how much means that began at zero fall short: 1 - βⁿ.
+        short_mean, short_square = (
+            torch._foreach_neg(torch._foreach_sub(torch._foreach_pow(beta, steps), 1)) for beta in ADAM_BETAS
+        )
+        deviations = torch._foreach_sqrt(torch._foreach_div(squares, short_square))
+        torch._foreach_add_(deviations, ADAM_EPS)
+        updates = torch._foreach_div(torch._foreach_div(means, short_mean), deviations)
+        torch._foreach_mul_(updates, lr)
+        torch._foreach_sub_(vectors, updates)
+
+    def _state(self, parameter: Tensor, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
+        """What is kept of a parameter, at first zeros; of its shape unless another is given."""
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter) if shape is None else parameter.new_zeros(shape)
+        return state[name]
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -50,29 +101,13 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     coefficients that bring small singular values up fastest; they end between 0.7 and 1.2.
 
     Args:
-        matrix: (rows, columns).
+        matrix: (…, rows, columns), each of a stack on its own.
     """
-    x = matrix / (matrix.norm() + 1e-7)
-    if len(matrix) > matrix.shape[1]:
-        x = x.T
+    x = matrix / (torch.linalg.matrix_norm(matrix, keepdim=True) + 1e-7)
+    high = matrix.shape[-2] > matrix.shape[-1]
+    if high:
+        x = x.mT
     for _ in range(5):
-        square = x @ x.T
+        square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if len(matrix) > matrix.shape[1] else x
-
-
-def _muon(gradient: Tensor, state: dict[str, Any]) -> Tensor:
-    momentum = state.setdefault("momentum", torch.zeros_like(gradient))
-    momentum.lerp_(gradient, 1 - MOMENTUM)
-    matrix = gradient.lerp(momentum, MOMENTUM).reshape(len(gradient), -1)
-    return (orthogonalised(matrix) * (UPDATE_RMS * max(matrix.shape) ** 0.5)).view_as(gradient)
-
-
-def _adam(gradient: Tensor, state: dict[str, Any]) -> Tensor:
-    step = state["step"] = state.get("step", 0) + 1
-    mean = state.setdefault("mean", torch.zeros_like(gradient))
-    square = state.setdefault("square", torch.zeros_like(gradient))
-    mean.lerp_(gradient, 1 - ADAM_BETAS[0])
-    square.lerp_(gradient.square(), 1 - ADAM_BETAS[1])
-    unbiased = (square / (1 - ADAM_BETAS[1] ** step)).sqrt() + ADAM_EPS
-    return mean / (1 - ADAM_BETAS[0] ** step) / unbiased
+    return x.mT if high else x

@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """DKN at one of its 16 phases: a sixteenth of the pixels for a tenth of the work, each exactly as in the whole.
 
 The network's strides leave every fourth pixel along each axis; the other 15 phases would take a pass each, or one dense
@@ -63,9 +77,10 @@ def average(network: DKN, depth: Tensor, weights: Tensor, offsets: Tensor | None
     # (N, k², 2, h, w): where each tap lies, relative to its pixel, as (x, y).
     moved = 0 if offsets is None else offsets.float().view(n, taps, 2, h, w) * config.offset_unit
     place = (network.taps[None, :, :, None, None] + moved).expand(n, taps, 2, h, w)
-    # Outside the window counts as zero (`dkn.sampling`): what a tap between the window's last pixel and the next would
-    # have of the last is its value there, less by the share of the next.
-    weights = weights * (radius + 1 - place.abs()).clamp(0, 1).prod(2)
+    # Outside the window counts as zero (`dkn.ops.sampling`): what a tap between the window's last pixel and the next
+    # would have of the last is its value there, less by the share of the next.
+    share_x, share_y = (radius + 1 - place.abs()).clamp(0, 1).unbind(2)
+    weights = weights * share_x * share_y
     place = place.clamp(-radius, radius)
     own = [m + STRIDE * torch.arange(count, device=depth.device) for count in (h, w)]
     size = depth.shape[2:]

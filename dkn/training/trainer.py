@@ -1,3 +1,17 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The steps of training, and everything that the next one depends on.
 
 Every step is a function of (seed, step number) and of the state on disk alone, so that a run that was cut off and
@@ -11,10 +25,12 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -22,18 +38,24 @@ from tqdm import tqdm
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.data.sample import Dataset
-from dkn.device import channels_last
-from dkn.errors import CheckpointError, ConfigError
-from dkn.networks import DKN, STRIDE, KernelNetwork, build
+from dkn.engines.base import without_tf32
+from dkn.errors import CheckpointError, ConfigError, DataError
+from dkn.networks import DKN, STRIDE, CellNetwork, KernelNetwork, build, to_dkn
+from dkn.networks.warm_start import CARRYING
 from dkn.training import phases
-from dkn.training.board import Board
+from dkn.training.batches import Batch, draw_batch
+from dkn.training.captured import CapturedStep
 from dkn.training.config import LOSSES, TrainConfig
-from dkn.training.crops import Batch, draw_batch
+from dkn.training.distributed import Processes, join
+from dkn.training.loader import ResidentSet, batches
 from dkn.training.muon import Muon
-from dkn.training.processes import Processes, join
+from dkn.utils.device import channels_last
+
+Draw = Callable[[Dataset, TrainConfig, int, Dataset | None, slice], Batch]
 
 STATE = "state.pt"
 MODEL = "model.safetensors"
+LOOKED_AT = 8  # pictures, before a run begins
 
 
 def loss_of(output: Tensor, target: Tensor, known: Tensor, kind: LOSSES) -> Tensor:
@@ -46,6 +68,23 @@ def loss_of(output: Tensor, target: Tensor, known: Tensor, kind: LOSSES) -> Tens
     return (error.square().sum((1, 2, 3)) / count + 1e-8).sqrt().mean()  # the root has no slope at zero
 
 
+def _check_depth(dataset: Dataset) -> None:
+    """Look at a few pictures before hours are spent on nothing.
+
+    Raises:
+        DataError: none of them has depth.
+    """
+    looked_at = sorted({round(i) for i in np.linspace(0, len(dataset) - 1, LOOKED_AT)}) if len(dataset) else []
+    if not any(np.isfinite(dataset[i].depth).any() for i in looked_at):
+        raise DataError(
+            f"{dataset.name}: no depth in any of {len(looked_at)} pictures looked at; there is nothing to learn"
+        )
+
+
+def _draw(draw: Draw, dataset: Dataset, config: TrainConfig, rooms: Dataset | None, share: slice, step: int) -> Batch:
+    return draw(dataset, config, step, rooms, share)
+
+
 class Trainer:
     """One training run in a folder of its own.
 
@@ -54,12 +93,15 @@ class Trainer:
         config: how.
         out: folder for the state (`state.pt`) and the model (`model.safetensors`).
         resume: go on from the state in `out`, if there is one.
-        init: model file whose weights to begin with. It may differ in its window and its residual connection; have seen
-            colour that the network will not see (offsets then begin at zero); and have been shown depth alone: what is
-            told beside depth then has no weight at first.
+        init: model file whose weights to begin with; for a DKN also a network on cells (`dkn.networks.warm_start`). It
+            may differ in its window and its residual connection; have seen colour that the network will not see
+            (offsets then begin at zero); and have one depth channel: the other channels then have no weight
+            at first.
         rooms: rendered rooms, if the configuration mixes them in.
         draw: what gives the batch of a step, in place of `draw_batch`.
-        processes: those that train together; default: all that torchrun started (`dkn.training.processes.join`).
+        workers: processes that draw batches ahead of time; 0: each batch is drawn when it is its turn.
+        resident: hold the set on a CUDA device where that is possible (`dkn.training.loader.ResidentSet`).
+        processes: those that train together; default: all that torchrun started (`dkn.training.distributed.join`).
 
     Raises:
         ConfigError: `out` holds a run and `resume` is not set, or it was made with another configuration; a batch that
@@ -77,16 +119,21 @@ class Trainer:
         resume: bool = False,
         init: Path | None = None,
         rooms: Dataset | None = None,
-        draw: Callable[[Dataset, TrainConfig, int, Dataset | None, slice], Batch] = draw_batch,
+        draw: Draw = draw_batch,
+        workers: int = 0,
+        resident: bool = True,
         processes: Processes | None = None,
     ):
         self.processes = processes or join(device)
         self.dataset, self.config, self.out, self.device = dataset, config, Path(out), self.processes.device
         self._rooms, self._draw = rooms, draw
+        self._workers, self._resident = workers, resident
+        self._batches: Iterator[Batch] | None = None
         if config.batch_size % self.processes.count:
             raise ConfigError(f"batch_size={config.batch_size} cannot be shared by {self.processes.count} processes")
         if config.mix_synthetic and rooms is None:
             raise ConfigError(f"mix_synthetic={config.mix_synthetic}, but there are no rendered rooms")
+        _check_depth(dataset)
         torch.manual_seed(config.seed)
         self.network = channels_last(build(config.network), self.device)
         self._begun_from = ""
@@ -96,6 +143,12 @@ class Trainer:
         optimiser = {"adam": torch.optim.Adam, "muon": Muon}[config.optimiser]
         self.optimiser = optimiser(self.network.parameters(), lr=config.learning_rate)
         self.step, self.seconds = 0, 0.0
+        self._forget = torch.zeros((), device=self.device)
+        self._rate: Tensor | None = None
+        self._take_step = self._learn
+        if self.device.type == "cuda" and config.optimiser == "muon" and self.processes.count == 1 and config.crop:
+            self._rate = torch.zeros((), device=self.device)
+            self._take_step = CapturedStep(self._learn)
         state = self.processes.from_first(lambda: self._read_state(resume))
         if state is not None:
             self._restore(state)
@@ -112,8 +165,14 @@ class Trainer:
         """Of the last step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def run(self, save_every_s: float = 120.0, board: Board | None = None) -> Path:
-        """Train to the end of the schedule or of the minutes, whichever comes first. Returns the model file."""
+    def run(self, save_every_s: float = 120.0, after_step: Callable[[Tensor], None] | None = None) -> Path:
+        """Train to the end of the schedule or of the minutes, whichever comes first. Returns the model file.
+
+        Args:
+            save_every_s: seconds from one saved state to the next.
+            after_step: called after each step with the mean loss so far: a scalar on the device, in units of the depth
+                range.
+        """
         started = saved = time.monotonic()
         before = self.seconds
         minutes = self.config.minutes or math.inf
@@ -126,19 +185,19 @@ class Trainer:
             disable=not self.processes.first,
         )
         with bar:
-            loss_mean = math.nan
+            loss_mean: Tensor | None = None  # on the device: to read it is to wait for the step
             while not (self.finished or self.seconds - before >= 60 * minutes):
                 loss = self.train_step()
-                loss_mean = loss if math.isnan(loss_mean) else 0.99 * loss_mean + 0.01 * loss
+                loss_mean = loss if loss_mean is None else loss_mean.lerp(loss, 0.01)
                 now = time.monotonic()
                 # The same for all processes: it decides when they stop.
                 self.seconds = before + self.processes.mean(now - started)
                 bar.update()
                 if self.step % 20 == 0:
                     # In cm: the mean error (l1), or the root of the mean square (rmse).
-                    bar.set_postfix(self._status(loss_mean))
-                if board is not None:
-                    board.after(loss_mean)
+                    bar.set_postfix(self._status(float(loss_mean)))
+                if after_step is not None:
+                    after_step(loss_mean)
                 if now - saved > save_every_s:
                     self.save()
                     saved = now
@@ -150,6 +209,21 @@ class Trainer:
         share = slice(self.processes.rank, None, self.processes.count)
         batch = self._draw(self.dataset, self.config, step, self._rooms, share)
         return Batch(*(part.to(self.device) for part in batch))
+
+    def _next_batch(self) -> Batch:
+        """The same of the coming step, perhaps drawn before."""
+        if self._batches is None:
+            self._batches = self._open_batches()
+        return Batch(*(part.to(self.device, non_blocking=True) for part in next(self._batches)))
+
+    def _open_batches(self) -> Iterator[Batch]:
+        share = slice(self.processes.rank, None, self.processes.count)
+        plain = self._draw is draw_batch and self._rooms is None
+        if self._resident and plain and ResidentSet.possible(self.dataset, self.config, self.device):
+            whole = ResidentSet(self.dataset, self.config, self.device)
+            return batches(partial(whole.draw, self.config, share=share), self.step, 0, self.device)
+        draw = partial(_draw, self._draw, self.dataset, self.config, self._rooms, share)
+        return batches(draw, self.step, self._workers, self.device)
 
     def output(self, network: KernelNetwork, batch: Batch) -> Tensor:
         """What `network` makes of a batch, (N, 1, H, W) as its target."""
@@ -164,23 +238,44 @@ class Trainer:
             return phases.average(cast(DKN, network), batch.depth, *kernels)
         return network.average(batch.depth, *kernels)
 
-    def train_step(self) -> float:
-        """One step; returns the loss in units of the depth range."""
-        batch = self.batch(self.step)
-        self.network.train()
+    def train_step(self) -> Tensor:
+        """One step; returns the loss in units of the depth range, a scalar on the device. (Reading it waits for the
+        device; a step by itself does not.)"""
+        batch = self._next_batch()
+        self._train_mode()
+        rate = self.config.learning_rate * self._schedule()
+        if isinstance(self._rate, Tensor):
+            self._rate.fill_(rate)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * self._schedule()
-        loss = loss_of(self.output(self.network, batch), batch.target, batch.known, self.config.loss)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        loss = loss.detach()
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        statistics = [b for b in self.network.buffers() if b.is_floating_point()]
-        self.processes.average([*gradients, *statistics, loss])
-        self.optimiser.step()
+            group["lr"] = self._rate if isinstance(self._rate, Tensor) else rate
         self.step += 1
+        # Early on a short memory: the average must not drag the random start along.
+        self._forget.fill_(1 - min(self.config.ema_decay, self.step / (self.step + 10)))
+        return self._take_step(batch)
+
+    def _learn(self, batch: Batch) -> Tensor:
+        """What a step does on the device, always the same operations; its loss."""
+        # The first convolutions, forward and backward: what TF32 leaves of a depth is good to some millimetres.
+        with without_tf32(benchmark=True):
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = loss_of(self.output(self.network, batch), batch.target, batch.known, self.config.loss)
+            loss.backward()
+        loss = loss.detach()
+        if self.processes.count > 1:
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            statistics = [b for b in self.network.buffers() if b.is_floating_point()]
+            self.processes.average([*gradients, *statistics, loss])
+        self.optimiser.step()
         self._update_ema()
-        return loss.item()
+        return loss
+
+    def _train_mode(self) -> None:
+        self.network.train()
+        if self.config.freeze_first_norms:
+            for stream in self.network.streams().values():
+                for _, norm in stream.layers()[:CARRYING]:
+                    if norm is not None:
+                        norm.eval()
 
     def save(self, **training: object) -> None:
         """Write the state to resume from, and the averaged weights as a model (the first process alone does)."""
@@ -195,9 +290,8 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "begun_from": self._begun_from,
         }
-        temporary = self.out / (STATE + ".partial")
-        torch.save(state, temporary)
-        temporary.replace(self.out / STATE)
+        with checkpoint.writing(self.out / STATE) as partial:
+            torch.save(state, partial)
         recipe = dataclasses.asdict(self.config)
         recipe.pop("network")
         facts = {"data": self.dataset.name, "images": len(self.dataset)}
@@ -222,18 +316,24 @@ class Trainer:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
-        # Early on a short memory: the average must not drag the random start along.
-        decay = min(self.config.ema_decay, self.step / (self.step + 10))
-        pairs = zip(self.ema.state_dict().values(), self.network.state_dict().values(), strict=True)
-        for average, value in pairs:
-            if average.is_floating_point():
-                average.lerp_(value, 1 - decay)
-            else:
-                average.copy_(value)
+        averages, values = (list(network.state_dict().values()) for network in (self.ema, self.network))
+        if not self.config.ema_decay:  # exactly the weights, which an average with a share of 1 is not
+            torch._foreach_copy_(averages, values)
+            return
+        floats = [i for i, value in enumerate(values) if value.is_floating_point()]
+        moving = [averages[i] for i in floats]
+        changes = torch._foreach_sub([values[i] for i in floats], moving)
+        torch._foreach_mul_(changes, self._forget)
+        torch._foreach_add_(moving, changes)
+        for i in set(range(len(values))).difference(floats):
+            averages[i].copy_(values[i])
 
     def _initialise(self, init: Path) -> None:
         source, info = checkpoint.load(init)
-        ours, theirs = self.config.network, source.config
+        ours, begun_from = self.config.network, ""
+        if ours.architecture == "dkn" and isinstance(source, CellNetwork):
+            source, begun_from = to_dkn(source, ours.widths), " of a network on cells"
+        theirs = source.config
         free = {name: getattr(ours, name) for name in ("window", "residual", "depth_channels")}
         if ours.guidance == "none":
             free["guidance"] = "none"
@@ -251,7 +351,7 @@ class Trainer:
                 weights[name] = torch.zeros_like(own)
         self.network.load_state_dict(weights)
         scale = f"{info.scale}x" if info.scale else "many scales"
-        self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps"
+        self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps{begun_from}"
 
     def _read_state(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE

@@ -1,0 +1,21 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Holes of a depth map: which of them may be filled (`small.py`), and where they end at high resolution
+(`validity.py`)."""
+
+from dkn.depth.holes.small import FILLS, STEP, WIDTH, small_holes
+from dkn.depth.holes.validity import upsample_validity, warm_up
+
+__all__ = ["FILLS", "STEP", "WIDTH", "small_holes", "upsample_validity", "warm_up"]

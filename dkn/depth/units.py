@@ -1,0 +1,68 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Depth maps in files, on the wire (REP 118), and at Python's boundary: units and what marks an invalid pixel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkn.errors import ImageError
+
+Depth = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+UNKNOWN_COUNT = 65535
+"""What many drivers give where they know nothing, beside 0: the largest count of 16 bits."""
+
+
+def to_metres(raw: np.ndarray, unit: float = 1e-3, min_depth: float = 0.0, max_depth: float = math.inf) -> Depth:
+    """Depth as a camera gives it → float32 metres with NaN for invalid.
+
+    Args:
+        raw: (H, W) uint16 counts (16UC1, mono16; 0 and 65535 are unknown) or float metres (32FC1), of any byte order.
+        unit: metres per count; REP 118 has millimetres. Floats are metres whatever it is.
+        min_depth, max_depth: metres; depth outside becomes NaN too.
+
+    Raises:
+        ImageError: another shape or dtype.
+    """
+    if raw.ndim != 2:
+        raise ImageError(f"depth has shape {raw.shape}; expected (H, W)")
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 2:
+        metres = raw.astype(np.float32)
+        metres *= np.float32(unit)
+        metres[raw == UNKNOWN_COUNT] = np.nan
+    elif raw.dtype.kind == "f":
+        metres = raw.astype(np.float32)
+        metres[~np.isfinite(metres)] = np.nan
+    else:
+        raise ImageError(f"depth is {raw.dtype}; expected uint16 millimetres or float metres")
+    metres[metres <= 0] = np.nan
+    if min_depth > 0:
+        metres[metres < min_depth] = np.nan
+    if max_depth < math.inf:
+        metres[metres > max_depth] = np.nan
+    return metres
+
+
+def to_millimetres(metres: np.ndarray) -> np.ndarray:
+    """float32 metres with NaN → uint16 millimetres with 0 for invalid, and for what 16 bits cannot say."""
+    millimetres = np.rint(metres * np.float32(1e3))
+    fits = (millimetres >= 1) & (millimetres <= 65535)  # False for NaN
+    return np.where(fits, millimetres, 0).astype(np.uint16)

@@ -1,0 +1,155 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A network on the first engine of a plan that works here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dkn.depth import input_channels
+from dkn.engines.base import Engine, log
+from dkn.engines.reference import ReferenceEngine
+from dkn.engines.registry import Choice
+from dkn.engines.selection.autotuning import Autotuner, fastest
+from dkn.engines.selection.memory import recall
+from dkn.errors import DknError
+from dkn.networks import KernelNetwork
+
+TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 3e-2, "int8": 0.1}
+"""Largest difference from the reference in units of the depth range: 0.1 mm, 1 cm, 30 cm and 1 m of 10 m. All but the
+first are for single pixels beside an edge of 3 m; on whole images float16 costs less than 0.1 mm on average, bfloat16
+and int8 some per mille of the RMSE."""
+
+
+class DeviceChanged(Exception):
+    """The next engine computes on another device: its arguments have to be taken there from where they came. From a
+    device that is lost, nothing can be copied."""
+
+
+class Runner:
+    """A network on the first engine of a plan that works here; on the next, should that one fail in mid-run.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        choices: from `plan`.
+        candidates: from `candidates`: which are to be timed once frames flow, so that the fastest takes over.
+
+    Raises:
+        DknError: none of them works.
+    """
+
+    def __init__(self, network: KernelNetwork, choices: list[Choice], candidates: Sequence[Choice] = ()):
+        self.network = network
+        remembered = recall(network.config) if candidates else {}
+        self.autotuner = Autotuner(network, candidates, self._make, self._use)
+        self.autotuner.times = {name: ms for name, ms in remembered.items() if name in map(str, candidates)}
+        if self.autotuner.times:
+            first = fastest(self.autotuner.times)
+            choices = [*(c for c in candidates if str(c) == first), *(c for c in choices if str(c) != first)]
+        self._lost: torch.device | None = None
+        self.failure = ""
+        """What failed in mid-run, and what runs instead; empty while nothing has."""
+        self._engines = self._working(choices)
+        self.engine = next(self._engines)
+
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        """As `Engine.__call__`; the result lies where `depth` does.
+
+        Raises:
+            DeviceChanged: the engine failed, and the next one is on another device than the arguments.
+            DknError: the last engine of the plan failed.
+        """
+        while True:
+            engine = self.engine
+            try:
+                with self.autotuner.turn:
+                    result = engine(color.to(engine.device), depth.to(engine.device)).to(depth.device)
+            except Exception as error:  # of whatever runtime it is
+                self._next(engine, error)
+                if self.engine.device != depth.device:
+                    raise DeviceChanged from error
+            else:
+                self.autotuner.frame(engine, color, depth)
+                return result
+
+    def _use(self, engine: Engine) -> None:
+        log.info("engine %s takes over from %s", engine, self.engine)
+        self.engine = engine
+
+    def give_up(self, device: torch.device, error: Exception) -> None:
+        """Go on without any engine on a device that work outside of an engine failed on.
+
+        Raises:
+            DknError: there is none elsewhere.
+        """
+        self._lost = device
+        self._next(self.engine, error)
+
+    def _next(self, failed: Engine, error: Exception) -> None:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+        for engine in self._engines:
+            # What ran out of memory on a device leaves none there for another engine either.
+            if not (out_of_memory and engine.device == failed.device) and engine.device != self._lost:
+                self.failure = f"engine {failed} failed, going on with {engine}: {reason}"
+                log.warning(self.failure)
+                self.engine = engine
+                return
+        raise DknError(f"engine {failed} failed, and there is no other: {reason}") from error
+
+    def _working(self, choices: list[Choice]) -> Iterator[Engine]:
+        """Engines that were made and checked, one by one as they are needed."""
+        problem = "no engine to choose from"
+        for choice in choices:
+            try:
+                yield self._make(choice)
+                continue
+            except DknError as error:
+                problem = str(error)
+            except Exception as error:  # a runtime that cannot be used here says so in its own way
+                problem = f"engine {choice} cannot be used here: {error}".partition("\n")[0]
+            log.warning(problem)
+        if not hasattr(self, "engine"):
+            raise DknError(problem)
+
+    def _make(self, choice: Choice) -> Engine:
+        """An engine that agrees with the reference.
+
+        Raises:
+            DknError: it does not.
+        """
+        engine = choice.make(self.network)
+        difference = difference_from_reference(engine, self.network)
+        if not difference <= TOLERANCE[choice.precision]:
+            raise DknError(f"engine {choice} is off by {difference:.2g} of the depth range: not used")
+        return engine
+
+
+def difference_from_reference(engine: Engine, network: KernelNetwork) -> float:
+    """Largest difference from the reference on a small made-up scene, in units of the depth range."""
+    height, width = 37, 50  # no multiples of anything
+    random = torch.Generator().manual_seed(0)
+    color = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=random)
+    depth = 0.1 + 0.005 * torch.rand(1, 1, height, width, generator=random)  # noise of 5 cm, and a step of 3 m
+    depth[..., width // 3 :] += 0.3
+    low = torch.ones(1, 1, height // 8, width // 8)
+    depth = input_channels(depth, low, low > 0, network.config.depth_channels)
+    # A few rows at a time: this should not be what a process needs most memory for.
+    expected = ReferenceEngine(network, torch.device("cpu"), most_unfolded=1_000_000)(color, depth)
+    result = engine(color.to(engine.device), depth.to(engine.device)).cpu()
+    return float((result - expected).abs().max().nan_to_num(torch.inf))

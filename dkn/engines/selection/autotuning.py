@@ -1,0 +1,161 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Engines timed on the images that come, beside the one that serves; the fastest takes over.
+
+Flags of a processor do not tell which runtime is faster in which precision. So once some frames of a size have come,
+every engine that agrees with the reference has a few of them, in turns with the serving one, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from dkn.engines.base import PRECISIONS, Engine, log
+from dkn.engines.registry import Choice
+from dkn.engines.selection.memory import Times, recall, remember
+from dkn.networks import KernelNetwork
+
+FRAMES = 10  # of one size that have to come first: for a few it is not worth it
+RUNS = 3  # timed ones of each engine, after one that is not
+BUDGET = 1.0  # seconds of the engines' time in all, what is compiled not counted
+PIXELS = 640 * 480  # of an image; the middle of a larger one is timed
+HOPELESS = 1.3  # times as slow as the best at the first run: no second one
+TIE = 1.05  # times as slow as the fastest: the more precise one is taken
+
+Make = Callable[[Choice], Engine]
+
+
+def fastest(times: Times) -> str:
+    """Name of the engine to take: the fastest, or one that is as good as that and more precise."""
+    least = min(times.values())
+    tied = [name for name, ms in times.items() if ms <= TIE * least]
+    return min(tied, key=lambda name: (_precision(name), times[name]))
+
+
+def _precision(name: str) -> int:
+    return next((i for i, precision in enumerate(PRECISIONS) if f" {precision})" in name), len(PRECISIONS))
+
+
+class Autotuner:
+    """Finds the fastest engine for each size that comes.
+
+    Args:
+        network: what they run.
+        choices: which there are.
+        make: makes one and holds it to the reference; raises whatever it likes.
+        use: called with the winner, on a thread of its own, if that is not the engine that serves.
+    """
+
+    def __init__(self, network: KernelNetwork, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
+        self.times: Times = {}
+        """What was measured for the size that came last, or remembered."""
+        self.turn = threading.Lock()
+        """Held by whoever runs an engine, so that none is timed while another one runs."""
+        self._network, self._choices, self._make, self._use = network, choices, make, use
+        self._size: tuple[int, int] | None = None
+        self._frames = 0
+        self._thread: threading.Thread | None = None
+
+    def frame(self, serving: Engine, color: Tensor, depth: Tensor) -> None:
+        """Note that `serving` has run these images (`Engine.__call__`); begins timing if it is time."""
+        size = color.shape[1], color.shape[2]
+        if size != self._size:
+            self._size, self._frames = size, 0
+        self._frames += 1
+        if self._frames == FRAMES and len(self._choices) > 1:
+            self.wait()
+            images = _middle(color, depth)
+            self._thread = threading.Thread(
+                target=self._hold, args=(serving, size, *images), name="engines", daemon=True
+            )
+            self._thread.start()
+
+    @property
+    def under_way(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Until no timing is under way."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
+        try:
+            times = recall(self._network.config, size)
+            known = {str(choice) for choice in self._choices}
+            times = {name: ms for name, ms in times.items() if name in known}
+            best: Engine | None = serving
+            if not times:
+                times, best = self._measure(serving, color, depth)
+                remember(self._network.config, size, times)
+            winner = fastest(times)
+            if str(serving) != winner:
+                choice = next(choice for choice in self._choices if str(choice) == winner)
+                engine = best if best is not None and str(best) == winner else self._make(choice)
+                engine(color, depth)  # compiled before it serves, and warm
+                self._use(engine)
+            self.times = times
+            text = ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
+            log.info("engines at %dx%d: %s", size[1], size[0], text)
+        except Exception as error:  # the serving engine goes on
+            log.warning("engines could not be compared: %s", str(error).partition("\n")[0] or type(error).__name__)
+
+    def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
+        """The least milliseconds of each, and the best engine but for `serving`."""
+        times: Times = {str(serving): self._time(serving, color, depth)}
+        best, spent = serving, 0.0
+        for choice in self._choices:
+            if str(choice) in times or spent > BUDGET:
+                continue
+            try:
+                engine = self._make(choice)
+                self._time(engine, color, depth)
+                for _ in range(RUNS):
+                    # Both in turns: whatever else runs here then slows both.
+                    for one in (engine, serving):
+                        ms = self._time(one, color, depth)
+                        times[str(one)] = min(ms, times.get(str(one), ms))
+                        spent += ms / 1e3
+                    if times[str(engine)] > HOPELESS * min(times.values()):
+                        break
+            except Exception as error:  # of whatever runtime it is
+                log.info("engine %s is out: %s", choice, str(error).partition("\n")[0] or type(error).__name__)
+                times.pop(str(choice), None)
+                continue
+            if fastest(times) == str(engine):
+                best = engine
+        return times, best
+
+    def _time(self, engine: Engine, color: Tensor, depth: Tensor) -> float:
+        with self.turn:
+            started = time.perf_counter()
+            engine(color, depth)
+            return 1e3 * (time.perf_counter() - started)
+
+
+def _middle(color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of the images, or of their middle, as long as they are wide in proportion."""
+    height, width = color.shape[1:3]
+    share = min(1.0, (PIXELS / (height * width)) ** 0.5)
+    rows, columns = round(share * height), round(share * width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return (
+        color[:, top : top + rows, left : left + columns].clone(),
+        depth[..., top : top + rows, left : left + columns].contiguous().clone(),
+    )

@@ -1,0 +1,91 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What was measured about engines, remembered in a file of the user's (`cache_file`).
+
+An entry holds for one processor, number of threads, set of library versions and subject, such as a network. A file that
+cannot be read or written is no error: engines are then measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from dkn.utils.device import instruction_sets
+from dkn.utils.machine import libraries, processor
+
+KEPT = 50  # entries, the newest
+
+Times = dict[str, float]
+"""Milliseconds by name: of an engine, as `dkn.engines.Choice` names itself."""
+
+
+def cache_file() -> Path:
+    """engines.json in $DKN_CACHE; by default in $XDG_CACHE_HOME/dkn, or ~/.cache/dkn."""
+    folder = os.environ.get("DKN_CACHE")
+    general = os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else Path(general or Path.home() / ".cache") / "dkn") / "engines.json"
+
+
+def entry(subject: object) -> str:
+    """What times are a property of, beside the size of the images."""
+    parts = [processor(), instruction_sets(), f"{torch.get_num_threads()} threads", *map(" ".join, libraries().items())]
+    return "; ".join([*parts, str(subject)])
+
+
+def recall(subject: object, size: tuple[int, int] | None = None) -> Times:
+    """What was measured for images of `size` (H, W), or on None for those that were measured last; empty if nothing.
+
+    Args:
+        subject: what was timed, by its text: a `NetworkConfig`, for the engines that run it.
+    """
+    sizes = _read().get(entry(subject), {})
+    found = sizes.get(_name(size)) if size else next(reversed(list(sizes.values())), None)
+    return dict(found or {})
+
+
+def remember(subject: object, size: tuple[int, int], times: Times) -> None:
+    """Keep what was measured for images of `size` (H, W), if the file can be written."""
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home
+        path, all_of_them, key = cache_file(), _read(), entry(subject)
+        sizes = all_of_them.pop(key, {})
+        sizes.pop(_name(size), None)
+        all_of_them[key] = sizes | {_name(size): times}  # the newest last
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Others may read, or write theirs, at the same time.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
+            json.dump(dict(list(all_of_them.items())[-KEPT:]), file, indent=1)
+        Path(file.name).replace(path)
+
+
+def _read() -> dict[str, dict[str, Times]]:
+    try:
+        found = json.loads(cache_file().read_text())
+        return {key: {s: _checked(times) for s, times in sizes.items()} for key, sizes in found.items()}
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError):  # not there, no home, damaged
+        return {}
+
+
+def _checked(times: Times) -> Times:
+    return {str(name): float(ms) for name, ms in times.items()}
+
+
+def _name(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,98 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Depth from its own camera's view to the colour camera's: lift, move, project.
+
+The result lies on a grid as coarse as the depth camera sees, not on colour's pixels: there, depth's pixels would be
+few dots with gaps between them, through which what lies behind shows. Of several pixels that fall into one of the grid
+the nearest wins. Where none does, depth is unknown, unless that place lies between two that are neighbours in the depth
+image and on one surface. What only one of the two cameras sees stays unknown.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkn.errors import ConfigError, ImageError
+from dkn.geometry.camera_model import CameraModel
+
+try:
+    from dkn.geometry import numba_registration as kernels
+except ImportError:  # Numba is an extra: without it, slower and the same
+    from dkn.geometry import numpy_registration as kernels  # type: ignore[no-redef]
+
+RADIAL_STEPS = 4096  # of the table of a lens's radial distortion over r²: 1e-3 pixels of error for common lenses
+SURFACE = 0.04
+"""Neighbours whose inverse depths differ by more than this share belong to two surfaces."""
+
+
+class Registration:
+    """Registers depth images to a colour camera.
+
+    Args:
+        depth_camera, color_camera: of the images; colour's may have any size.
+        depth_to_color: (4, 4), rotation and translation in metres: a point of the depth camera's frame to colour's.
+
+    Attributes:
+        grid: the colour camera with an image of so few pixels that they are as large as the depth camera's.
+
+    Raises:
+        ConfigError: a matrix that is no rotation and translation.
+    """
+
+    def __init__(self, depth_camera: CameraModel, color_camera: CameraModel, depth_to_color: np.ndarray):
+        matrix = np.asarray(depth_to_color, np.float64)
+        if matrix.shape != (4, 4) or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
+            raise ConfigError("depth_to_color must be a (4, 4) matrix of a rotation and a translation")
+        self.depth_camera, self.color_camera, self.depth_to_color = depth_camera, color_camera, matrix
+        finer = _pixels_of_color(depth_camera, color_camera, matrix[:3, :3])
+        size = (max(1, round(n / max(1.0, finer))) for n in (color_camera.width, color_camera.height))
+        self.grid = color_camera.resized(*size)
+        x, y = depth_camera.rays()
+        # z·ray + t in colour's frame, with the ray turned beforehand
+        self._rays = [np.ascontiguousarray(r[0] * x + r[1] * y + r[2], np.float32) for r in matrix[:3, :3]]
+        max_r2 = self.grid.max_r2
+        k = self.grid.radial(np.linspace(0, max_r2, RADIAL_STEPS)) if self.grid.is_distorted else np.ones(1)
+        self._lens = np.append(k, np.nan).astype(np.float32), np.float32(max_r2)
+        g = self.grid
+        self._numbers = np.array([*matrix[:3, 3], g.fx, g.fy, g.cx, g.cy, *g.tangential], np.float32)
+
+    def __call__(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) float metres of the depth camera, invalid = NaN (or not positive) → (grid.height, grid.width) float32.
+
+        Raises:
+            ImageError: another size than the depth camera's.
+        """
+        size = self.depth_camera.height, self.depth_camera.width
+        if depth.shape != size:
+            raise ImageError(f"depth is {depth.shape}; its camera has {size}")
+        z = np.ascontiguousarray(depth, np.float32)
+        return kernels.register(z, self._rays, self._lens, self._numbers, (self.grid.height, self.grid.width), SURFACE)
+
+
+def _pixels_of_color(depth_camera: CameraModel, color_camera: CameraModel, rotation: np.ndarray) -> float:
+    """How wide a pixel of the depth camera is in colour's image, in pixels: the median over what both see far away."""
+    x, y = (ray.astype(np.float64) for ray in depth_camera.rays())
+    u, v = color_camera.project(np.stack([x, y, np.ones_like(x)], -1) @ rotation.T)
+    area = np.abs(
+        np.diff(u, axis=1)[1:] * np.diff(v, axis=0)[:, 1:] - np.diff(u, axis=0)[:, 1:] * np.diff(v, axis=1)[1:]
+    )
+    inside = (u >= 0) & (u < color_camera.width) & (v >= 0) & (v < color_camera.height)
+    area = area[inside[1:, 1:] & np.isfinite(area)]
+    if area.size:
+        return math.sqrt(float(np.median(area)))
+    return math.sqrt(color_camera.fx * color_camera.fy / (depth_camera.fx * depth_camera.fy))

@@ -1,0 +1,48 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Kernel networks: DKN and FDKN (dkn.py), FDKN as a layer of other networks (fdkn_layer.py), and what a DKN can begin
+with (warm_start.py)."""
+
+from dkn.networks.dkn import (
+    DKN,
+    FDKN,
+    LUMA,
+    STRIDE,
+    CellNetwork,
+    DKNStream,
+    FDKNStream,
+    KernelNetwork,
+    NetworkConfig,
+    Stream,
+    build,
+)
+from dkn.networks.fdkn_layer import FDKNLayer
+from dkn.networks.warm_start import to_dkn
+
+__all__ = [
+    "DKN",
+    "FDKN",
+    "LUMA",
+    "STRIDE",
+    "CellNetwork",
+    "DKNStream",
+    "FDKNLayer",
+    "FDKNStream",
+    "KernelNetwork",
+    "NetworkConfig",
+    "Stream",
+    "build",
+    "to_dkn",
+]

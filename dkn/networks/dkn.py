@@ -1,0 +1,429 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""DKN and FDKN: deformable kernel networks for guided depth map upsampling (Kim, Ponce and Ham).
+
+Two streams of convolutions look at the guidance (colour) and at the depth map, already interpolated to the size of
+the guidance. Each gives kernel weights and sampling offsets for every pixel; the two are multiplied, and the depth
+comes out as a weighted average over k² taps (`dkn.ops.sampling`).
+
+    DKN   paper Table 1: strided convolutions, one 51×51 neighbourhood per pixel. Run densely in one pass here;
+          the paper's 16 shifted passes exist beside it (`kernels_by_shift_and_stitch`) as the reference.
+    FDKN  supplement Table 1: the 16 phases of a 4×4 grid become channels, one pass at a quarter of the size.
+
+A third one is not the paper's, and there to be trained only: CellNetwork, the end of a DKN on cells of 4×4 pixels
+(`dkn.networks.warm_start`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, cast, get_args, get_origin, get_type_hints
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dkn.errors import ConfigError
+from dkn.ops import weighted_average
+from dkn.ops.sampling import regular_taps
+
+LUMA = 0.299, 0.587, 0.114  # of R, G and B, ITU-R BT.601
+PAPER_WIDTHS = {"fdkn": (32, 32, 64, 64), "dkn": (32, 32, 64, 64, 128), "cells": (128,)}
+"""Channels of the feature layers before the last two (paper Table 1, supplement Table 1; cells: DKN's)."""
+STRIDE = 4  # of all networks: two DownConv layers (DKN), resampling by 4 (FDKN, cells)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a network is. Every row and column of the paper's Table 4 and supplement Table 2 is one of these.
+
+    Raises:
+        ConfigError: fields that contradict each other.
+    """
+
+    architecture: Literal["fdkn", "dkn", "cells"] = "fdkn"
+    """cells: what a DKN can begin with, see `dkn.networks.warm_start`."""
+    kernel_size: int = 3
+    """k: the weighted average runs over k² taps."""
+    window: int = 15
+    """d: taps reach no further than a d×d window around the pixel."""
+    residual: bool = True
+    """True: eq. (3), weights minus their mean. False: eq. (7), weights divided by their sum."""
+    guidance: Literal["rgb", "grey", "none"] = "rgb"
+    """none: a single stream that sees depth alone (the models marked † in Table 2)."""
+    depth_channels: Literal[1, 4] = 1
+    """1: the depth. 4: also how much of each pixel was measured, how far apart, and whether as points or averages: see
+    `dkn.depth.input_channels`."""
+    weights_from: Literal["both", "rgb", "depth"] = "both"
+    """Streams that give kernel weights; both = every stream there is."""
+    offsets_from: Literal["both", "rgb", "depth", "none"] = "both"
+    """Streams that give offsets; none = a regular k×k grid."""
+    n1: int = 128
+    n2: int = 128
+    """Channels of the last two feature layers (supplement Table 2)."""
+    widths: tuple[int, ...] = ()
+    """Channels of the feature layers before these; empty: those of the paper (`PAPER_WIDTHS`)."""
+    released_sampling: bool = False
+    """The tap positions that the authors' released checkpoints were trained with (see `taps`)."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            allowed, value = get_args(hint), getattr(self, name)
+            if get_origin(hint) is Literal and value not in allowed:
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}")
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows no tuples
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={self.kernel_size}: an odd, positive number is needed")
+        if self.window % 2 == 0 or self.window < self.kernel_size:
+            raise ConfigError(
+                f"window={self.window}: an odd number, at least kernel_size={self.kernel_size}, is needed"
+            )
+        if self.guidance == "none" and "rgb" in (self.weights_from, self.offsets_from):
+            raise ConfigError("guidance='none' leaves no colour stream for weights_from or offsets_from = 'rgb'")
+        if min(self.channels) < 1:
+            raise ConfigError(f"widths={self.widths}, n1={self.n1}, n2={self.n2}: channel counts are positive")
+        if self.widths and len(self.widths) != (count := len(PAPER_WIDTHS[self.architecture])):
+            raise ConfigError(f"widths={self.widths}: {self.architecture} has {count} layers before the last two")
+
+    @property
+    def phases(self) -> int:
+        """Output pixels, along each axis, that one pixel of the features stands for."""
+        return 1 if self.architecture == "dkn" else STRIDE
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels that each feature layer gives."""
+        return (*(self.widths or PAPER_WIDTHS[self.architecture]), self.n1, self.n2)
+
+    @property
+    def guidance_channels(self) -> int:
+        return {"rgb": 3, "grey": 1, "none": 0}[self.guidance]
+
+    def gives(self, stream: str, source: str) -> bool:
+        """Whether `stream` (rgb or depth) takes part in what comes from `source` (a field ending in _from)."""
+        exists = stream == "depth" or self.guidance != "none"
+        return exists and source in ("both", stream)
+
+    def taps(self) -> Tensor:
+        """(k², 2) positions q in pixels relative to the pixel, as (x, y)."""
+        taps = regular_taps(self.kernel_size)
+        if self.released_sampling:
+            # The released networks put tap (i, j) at window position (offset + 7 + (i, j))·14/15, x from i: about
+            # half a pixel up and left of the centre, and column by column.
+            middle = self.window // 2
+            return (taps.flip(1) + self.kernel_size // 2 + middle) * self.offset_unit - middle
+        return taps
+
+    @property
+    def offset_unit(self) -> float:
+        """Pixels that an offset of 1 stands for."""
+        return (self.window - 1) / self.window if self.released_sampling else 1.0
+
+
+class KernelNetwork(nn.Module):
+    """What DKN and FDKN share: two streams → kernels → weighted average. Use `build`."""
+
+    taps: Tensor
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        taps = config.kernel_size**2
+        self.register_buffer("taps", config.taps(), persistent=False)
+        stream = {"fdkn": FDKNStream, "dkn": DKNStream, "cells": CellStream}[config.architecture]
+
+        def make(name: str, channels: int) -> Stream | None:
+            weights, offsets = (
+                config.gives(name, config.weights_from),
+                config.gives(name, config.offsets_from),
+            )
+            if not (weights or offsets):
+                return None
+            return stream(channels, config.channels, taps * weights, 2 * taps * offsets)
+
+        self.guidance_stream = make("rgb", config.guidance_channels)
+        self.depth_stream = make("depth", config.depth_channels)
+
+    def forward(self, guidance: Tensor | None, depth: Tensor) -> Tensor:
+        """The raw network, eq. (3) or (7).
+
+        Args:
+            guidance: (N, 3, H, W) RGB in 0..1, whatever the config's guidance; ignored when that is none.
+            depth: (N, C, H, W), C = `depth_channels` of the config. The first is depth, upsampled to the guidance's
+                size and divided by the model's depth range.
+
+        Returns:
+            (N, 1, H, W) float32, in the unit of `depth`. Any H and W.
+        """
+        return self.average(depth, *self.kernels(guidance, depth))
+
+    def kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Kernel weights K (N, k², H, W), normalised, and offsets Δq (N, 2k², H, W) as the streams give them, or
+        None for a regular grid."""
+        weights, offsets = self.raw_kernels(guidance, depth)
+        return self._normalise(weights), offsets
+
+    def raw_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same before the mean is taken off, or the sum divided by: weights are products of sigmoids."""
+        return self._combine([stream(image) for stream, image in self._inputs(guidance, depth)])
+
+    def average(self, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+        """Apply kernels to the first channel of `depth`, which is what a network is shown of a depth map."""
+        return self.filter(depth[:, :1], weights, offsets)
+
+    def filter(self, image: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+        """Apply kernels to every channel of `image`: eq. (3) with the residual connection, eq. (7) without."""
+        if offsets is None:
+            offsets = image.new_zeros(1, 1, 1, 1).expand(len(image), 2 * len(self.taps), *image.shape[2:])
+        # Offsets of a bfloat16 pass still address pixels in float32.
+        offsets = offsets.float() * self.config.offset_unit if self.config.released_sampling else offsets
+        average = weighted_average(image, weights, offsets, self.taps, self.config.window)
+        return image + average if self.config.residual else average
+
+    def streams(self) -> dict[str, Stream]:
+        """The streams there are, by the image that each sees: rgb or grey, then depth."""
+        streams = {self.config.guidance: self.guidance_stream, "depth": self.depth_stream}
+        return {image: stream for image, stream in streams.items() if stream is not None}
+
+    def _inputs(self, guidance: Tensor | None, depth: Tensor) -> list[tuple[Stream, Tensor]]:
+        """The streams there are, each with its image."""
+        images = {"depth": depth}
+        if self.guidance_stream is not None:
+            if guidance is None:
+                raise ConfigError("this network needs a guidance image")
+            images[self.config.guidance] = _grey(guidance) if self.config.guidance == "grey" else guidance
+        return [(stream, images[image]) for image, stream in self.streams().items()]
+
+    def _combine(self, heads: list[tuple[Tensor | None, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+        """Streams' heads → kernels: sigmoid, product (Fig. 2)."""
+        weights = _product([torch.sigmoid(w.float()) for w, _ in heads if w is not None])
+        offsets = _product([o.float() for _, o in heads if o is not None])
+        assert weights is not None  # the config has a stream that gives weights
+        return weights, offsets
+
+    def _normalise(self, weights: Tensor) -> Tensor:
+        """Mean subtraction (eq. 3), or L1 normalisation (eq. 7)."""
+        if self.config.residual:
+            return weights - weights.mean(dim=1, keepdim=True)
+        # Sigmoids of very negative numbers are all 0 in float32; their sum must not become a divisor.
+        return weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+class FDKN(KernelNetwork):
+    """Fast deformable kernel network: one pass over 4×4 phases stacked as channels (supplement 1.2)."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("fdkn"))
+
+
+class DKN(KernelNetwork):
+    """Deformable kernel network (paper 3.2), evaluated for all pixels in one dense pass."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("dkn"))
+
+    def unpadded_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `kernels` gives, at one of 16 pixels, of images that bring their surroundings: 25 rows and columns
+        before the first of these pixels, 24 behind the last (zeros where a picture ends).
+
+        Returns:
+            (N, k², h, w) and (N, 2k², h, w) or None, for images (N, C, 4(h-1) + 50, 4(w-1) + 50).
+        """
+        heads = [cast(DKNStream, stream).unpadded(image) for stream, image in self._inputs(guidance, depth)]
+        weights, offsets = self._combine(heads)
+        return self._normalise(weights), offsets
+
+    def kernels_by_shift_and_stitch(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `kernels` gives, by 16 passes over shifted inputs (supplement 1.1).
+
+        Equal in evaluation mode. In training mode the batch statistics of 16 passes differ from those of one.
+        """
+        weights = offsets = None
+        height, width = depth.shape[2:]
+        for y in range(min(STRIDE, height)):
+            for x in range(min(STRIDE, width)):
+                heads = [
+                    cast(DKNStream, stream).strided(image, x, y) for stream, image in self._inputs(guidance, depth)
+                ]
+                w, o = self._combine(heads)
+                if weights is None:
+                    weights = w.new_empty(len(w), w.shape[1], height, width)
+                    offsets = None if o is None else o.new_empty(len(o), o.shape[1], height, width)
+                weights[:, :, y::STRIDE, x::STRIDE] = w
+                if o is not None and offsets is not None:
+                    offsets[:, :, y::STRIDE, x::STRIDE] = o
+        assert weights is not None
+        return self._normalise(weights), offsets
+
+
+class CellNetwork(KernelNetwork):
+    """DKN's last three convolutions and its heads, on cells of 4×4 pixels: kernels for all 16 pixels of each cell."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("cells"))
+
+
+def build(config: NetworkConfig) -> KernelNetwork:
+    """The network that `config` describes, with random weights."""
+    return {"fdkn": FDKN, "dkn": DKN, "cells": CellNetwork}[config.architecture](config)
+
+
+class _Heads(nn.Module):
+    """1×1 convolutions to kernel weights and offsets; zero channels asked for means no such head."""
+
+    def __init__(self, features: int, weights: int, offsets: int):
+        super().__init__()
+        self.weights = nn.Conv2d(features, weights, 1) if weights else None
+        self.offsets = nn.Conv2d(features, offsets, 1) if offsets else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        weights = None if self.weights is None else self.weights(x)
+        offsets = None if self.offsets is None else self.offsets(x)
+        return weights, offsets
+
+
+class Stream(nn.Module):
+    """Features of one image, then the heads that read kernels from them."""
+
+    IMAGE_PADDING = (0, 0)
+    """Zeros before and after what the first convolution sees (the image, or its 4×4 phases), along rows and columns,
+    beside what the convolutions pad."""
+
+    heads: _Heads
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        """The convolutions of the features in order, each with its BN; a ReLU follows each."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _first(conv: nn.Conv2d, image: Tensor) -> Tensor:
+        """The first convolution, in float32 also under autocast: half precision knows a depth to a centimetre only."""
+        with torch.autocast(image.device.type, enabled=False):
+            return conv(image.to(conv.weight.dtype))
+
+
+class FDKNStream(Stream):
+    """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
+
+    LAYERS: tuple[tuple[int, bool], ...] = ((3, True), (3, False)) * 3
+    """Kernel, BN of each."""
+    FEATURE_PADDING = True
+    """Convolutions pad what they see, so that its size stays."""
+
+    def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
+        super().__init__()
+        phases = STRIDE**2
+        widths = (channels * phases, *widths)
+        layers: list[nn.Module] = []
+        for (before, after), (kernel, norm) in zip(pairwise(widths), self.LAYERS, strict=True):
+            layers.append(nn.Conv2d(before, after, kernel, padding=kernel // 2 * self.FEATURE_PADDING))
+            if norm:
+                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.ReLU(inplace=True))
+        self.features = nn.Sequential(*layers)
+        self.heads = _Heads(widths[-1], weights * phases, offsets * phases)
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        return [
+            (module, following if isinstance(following, nn.BatchNorm2d) else None)
+            for module, following in pairwise(self.features)
+            if isinstance(module, nn.Conv2d)
+        ]
+
+    def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        height, width = image.shape[2:]
+        image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        cells = F.pixel_unshuffle(image, STRIDE)
+        if any(self.IMAGE_PADDING):
+            cells = F.pad(cells, self.IMAGE_PADDING * 2)
+        features = self._first(self.layers()[0][0], cells)
+        heads = self.heads(self.features[1:](features))
+        weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
+        return _crop(weights, height, width), _crop(offsets, height, width)
+
+
+class CellStream(FDKNStream):
+    """The last three convolutions of `DKNStream` on the 16 phases. As there all are "valid", and the image alone is
+    padded by zeros: it ends as it does for a DKN."""
+
+    IMAGE_PADDING = (4, 4)
+    LAYERS = ((5, True), (3, False), (3, False))
+    FEATURE_PADDING = False
+
+
+class DKNStream(Stream):
+    """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
+
+    IMAGE_PADDING = (25, 24)
+
+    LAYERS = ((7, 1, True), (2, 2, False), (5, 1, True), (2, 2, False), (5, 1, True), (3, 1, False), (3, 1, False))
+    """Kernel, stride, BN of each."""
+
+    def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
+        super().__init__()
+        ends = pairwise((channels, *widths))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, stride=stride)
+            for (before, after), (kernel, stride, _) in zip(ends, self.LAYERS, strict=True)
+        )
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(width) if norm else nn.Identity()
+            for width, (*_, norm) in zip(widths, self.LAYERS, strict=True)
+        )
+        self.heads = _Heads(widths[-1], weights, offsets)
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        pairs = zip(self.convs, self.norms, strict=True)
+        return [(conv, norm if isinstance(norm, nn.BatchNorm2d) else None) for conv, norm in pairs]  # type: ignore[misc]
+
+    def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
+        x, dilation = F.pad(image, self.IMAGE_PADDING * 2), 1
+        for i, (conv, norm) in enumerate(self.layers()):
+            x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation) if i else self._first(conv, x)
+            x = F.relu(x if norm is None else norm(x))
+            dilation *= conv.stride[0]
+        return self.heads(x)
+
+    def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
+        """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
+        return self.unpadded(F.pad(image, self.IMAGE_PADDING * 2)[:, :, shift_y:, shift_x:])
+
+    def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Every fourth pixel, from the one that has 25 rows and columns before it to the last that has 24 behind it."""
+        x = image
+        for i, (conv, norm) in enumerate(self.layers()):
+            x = conv(x) if i else self._first(conv, x)
+            x = F.relu(x if norm is None else norm(x))
+        return self.heads(x)
+
+
+def _grey(rgb: Tensor) -> Tensor:
+    """Luma, (N, 3, H, W) → (N, 1, H, W)."""
+    r, g, b = (weight * channel for weight, channel in zip(LUMA, rgb.unbind(1), strict=True))
+    return (r + g + b)[:, None]
+
+
+def _crop(x: Tensor | None, height: int, width: int) -> Tensor | None:
+    return None if x is None else x[:, :, :height, :width]
+
+
+def _product(factors: list[Tensor]) -> Tensor | None:
+    """Elementwise product of one or two tensors; None of none."""
+    if not factors:
+        return None
+    return factors[0] if len(factors) == 1 else factors[0] * factors[1]

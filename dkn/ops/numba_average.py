@@ -1,0 +1,187 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""From kernels as a network's heads lay them out to depth, on the CPU: eq. (3) or (7) in one pass, by Numba.
+
+Pixel shuffle is an index here and moves nothing. The work on one pixel of the features is split into short loops that
+write one array each: a compiler turns those into vector instructions, and only the reading of taps remains scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dkn.ops.compilation import compiled
+from dkn.ops.rows import FAST, in_rows, with_border
+
+ONE, ZERO = np.float32(1), np.float32(0)
+TINY = np.finfo(np.float32).tiny
+
+
+def average_kernels(
+    depth: np.ndarray,
+    weights: Sequence[np.ndarray],
+    offsets: Sequence[np.ndarray],
+    taps: np.ndarray,
+    window: int,
+    phases: int,
+    *,
+    residual: bool,
+    offset_unit: float = 1.0,
+) -> np.ndarray:
+    """The network's output from what its heads give.
+
+    Args:
+        depth: (H, W) float32.
+        weights, offsets: as `Average.band` takes them, for all rows.
+        taps, window, phases, residual, offset_unit: as for `Average`.
+
+    Returns:
+        (H, W) float32.
+    """
+    average = Average(depth, taps, window, phases, residual=residual, offset_unit=offset_unit)
+
+    def some(first: int, last: int) -> None:
+        average.band(first, [w[first:last] for w in weights], [o[first:last] for o in offsets])
+
+    in_rows(some, len(weights[0]))
+    return average.output
+
+
+class Average:
+    """Eq. (3) or (7) over one depth map, some rows at a time, on whatever thread.
+
+    Args:
+        depth: (H, W) float32.
+        taps: (k², 2) float32 pixels, x and y.
+        window: d; taps reach no further than a d×d window.
+        phases: p, 4 for FDKN and 1 for DKN.
+        residual: eq. (3), else eq. (7).
+        offset_unit: pixels that an offset of 1 stands for.
+    """
+
+    def __init__(
+        self, depth: np.ndarray, taps: np.ndarray, window: int, phases: int, *, residual: bool, offset_unit: float = 1.0
+    ):
+        self.output = np.empty_like(depth)
+        """(H, W) float32: the bands that are done."""
+        self._padded, self._pad = with_border(depth, window, phases)
+        self._taps, self._radius, self._phases = taps, window // 2, phases
+        self._residual, self._unit = residual, np.float32(offset_unit)
+
+    def band(self, first: int, weights: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> None:
+        """Do the rows of the features from `first` on.
+
+        Args:
+            weights: one or two factors, each (rows, ⌈W/p⌉, k²·p²) float32: what the streams' sigmoids give.
+            offsets: up to two factors, each (rows, ⌈W/p⌉, 2·k²·p²) float32, those along x first; none: a regular grid.
+        """
+        rows, columns, n = weights[0].shape
+        # Steps of 0 read the same numbers at each pixel: what a factor that there is not would have been.
+        kernels = [(factor, 1) for factor in weights] + [(np.ones((1, 1, n), np.float32), 0)]
+        shifts = [(factor, 1) for factor in offsets] + [(np.ones((1, 1, 2 * n), np.float32), 0)]
+        if not offsets:
+            shifts.insert(0, (np.zeros((1, 1, 2 * n), np.float32), 0))
+        top = self._phases * first
+        _average(
+            rows, columns, self._padded[top:], self._pad, *kernels[0], *kernels[1], *shifts[0], *shifts[1], self._unit,
+            self._taps, self._radius, self._phases, self._residual, self.output[top : top + self._phases * rows],
+        )  # fmt: skip
+
+
+@compiled(nogil=True, fastmath=FAST)
+def _average(  # type: ignore[no-untyped-def]
+    rows, columns, image, pad, weights, step, weights_2, step_2, offsets, stride_1, offsets_2, stride_2, unit,
+    taps, radius, phases, residual, output,
+):  # fmt: skip
+    height, width = output.shape
+    count, area = len(taps), phases * phases
+    n = count * area  # of taps of one pixel of the features: tap after tap, in each its phases
+    both = 2 * n  # along x, then along y
+    row_length = np.int32(image.shape[1])
+    below, across = np.uint32(row_length), np.uint32(row_length + 1)
+    flat = image.ravel()
+    # A position outside lands just outside the window, where all its weights are zero. So does NaN.
+    lowest, highest = np.float32(-radius - 2), np.float32(radius + 1)
+
+    phase_at = np.empty(area, np.int32)
+    for phase in range(area):
+        phase_at[phase] = phase // phases * row_length + phase % phases
+    tap, tap_at = np.empty(both, np.float32), np.empty(n, np.int32)
+    for t in range(count):
+        for phase in range(area):
+            i = t * area + phase
+            tap[i], tap[n + i], tap_at[i] = taps[t, 0], taps[t, 1], phase_at[phase]
+
+    position, floor = np.empty(both, np.float32), np.empty(both, np.float32)
+    near, far = np.empty(both, np.float32), np.empty(both, np.float32)
+    kernel, value = np.empty(n, np.float32), np.empty(n, np.float32)
+    right, lower, lower_right = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    at = np.empty(n, np.uint32)  # unsigned: Numba need not look for negative ones
+    total, result = np.empty(area, np.float32), np.empty(area, np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            start = np.int32((phases * row + pad) * row_length + phases * column + pad)
+            one, other = weights[step * row, step * column], weights_2[step_2 * row, step_2 * column]
+            shift = offsets[stride_1 * row, stride_1 * column]
+            shift_2 = offsets_2[stride_2 * row, stride_2 * column]
+            for i in range(n):
+                kernel[i] = one[i] * other[i]
+            for i in range(both):
+                position[i] = min(highest, max(lowest, unit * shift[i] * shift_2[i] + tap[i]))
+            for i in range(both):
+                floor[i] = np.floor(position[i])
+            for i in range(n):
+                at[i] = np.uint32(start + tap_at[i] + np.int32(floor[n + i]) * row_length + np.int32(floor[i]))
+            for i in range(both):
+                near[i] = ONE - (position[i] - floor[i]) if abs(floor[i]) <= radius else ZERO  # g(s, t) of eq. (6)
+            for i in range(both):
+                far[i] = position[i] - floor[i] if abs(floor[i] + ONE) <= radius else ZERO
+            for i in range(n):
+                value[i] = flat[at[i]]
+            for i in range(n):
+                right[i] = flat[at[i] + np.uint32(1)]
+            for i in range(n):
+                lower[i] = flat[at[i] + below]
+            for i in range(n):
+                lower_right[i] = flat[at[i] + across]
+            for i in range(n):
+                upper = near[i] * value[i] + far[i] * right[i]
+                value[i] = near[n + i] * upper + far[n + i] * (near[i] * lower[i] + far[i] * lower_right[i])
+
+            total[:] = ZERO
+            for t in range(count):
+                for phase in range(area):
+                    total[phase] += kernel[t * area + phase]
+            result[:] = ZERO
+            if residual:
+                for phase in range(area):
+                    total[phase] /= np.float32(count)
+                for t in range(count):
+                    for phase in range(area):
+                        result[phase] += (kernel[t * area + phase] - total[phase]) * value[t * area + phase]
+                for phase in range(area):
+                    result[phase] += flat[start + phase_at[phase]]
+            else:
+                for t in range(count):
+                    for phase in range(area):
+                        result[phase] += kernel[t * area + phase] * value[t * area + phase]
+                for phase in range(area):
+                    result[phase] /= max(total[phase], TINY)
+            for phase in range(area):
+                y, x = phases * row + phase // phases, phases * column + phase % phases
+                if y < height and x < width:
+                    output[y, x] = result[phase]

@@ -1,0 +1,57 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the Numba kernels share: rows of an image shared out among threads, and a border that taps may fall into.
+
+Each pixel is summed in the same order however many threads there are: results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+FAST = {"contract", "nsz", "arcp"}
+"""What Numba may assume of arithmetic; not that NaN and infinity do not occur."""
+
+
+def with_border(image: np.ndarray, window: int, multiple: int = 1) -> tuple[np.ndarray, int]:
+    """Zeros around `image` (H, W), so wide that a tap clamped to just outside the d×d window is a legal address; and
+    their width. Below and to the right more, until `multiple` divides the size within."""
+    pad = window // 2 + 2
+    height, width = image.shape
+    return np.pad(image, ((pad, pad + -height % multiple), (pad, pad + -width % multiple))), pad
+
+
+def in_rows(kernel: Callable[..., None], rows: int, *arguments: object) -> None:
+    """Run kernel(first row, last row, *arguments) over all rows, in as many threads as torch may use.
+
+    The threads are our own and sleep between calls: those of other libraries would spin for a while after each.
+    """
+    threads = min(torch.get_num_threads(), rows)
+    (_, mine), *others = pairwise(rows * i // threads for i in range(threads + 1))
+    parts = [_pool(threads - 1).submit(kernel, first, last, *arguments) for first, last in others]
+    kernel(0, mine, *arguments)
+    for part in parts:
+        part.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="dkn-rows")

@@ -1,0 +1,53 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""ROS 2 bags, written and read without a ROS installation."""
+
+from dkn_ros.bags.bag import (
+    CAMERA_INFO,
+    COLOR_INFO_TOPIC,
+    COLOR_TOPIC,
+    COMPRESSED_IMAGE,
+    DEPTH_TOPIC,
+    DEPTH_TRUTH_TOPIC,
+    FRAME_ID,
+    IMAGE,
+    IMAGES,
+    BagWriter,
+    count,
+    first,
+    info_topic,
+    read,
+    span_ns,
+    topics,
+)
+
+__all__ = [
+    "CAMERA_INFO",
+    "COLOR_INFO_TOPIC",
+    "COLOR_TOPIC",
+    "COMPRESSED_IMAGE",
+    "DEPTH_TOPIC",
+    "DEPTH_TRUTH_TOPIC",
+    "FRAME_ID",
+    "IMAGE",
+    "IMAGES",
+    "BagWriter",
+    "count",
+    "first",
+    "info_topic",
+    "read",
+    "span_ns",
+    "topics",
+]

@@ -1,0 +1,117 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Whether what comes in is paired, and what is paired goes out."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dkn_ros.pipeline.diagnostics import Snapshot
+from dkn_ros.pipeline.symptoms import pairing_problem
+
+QUIET = 2.0
+"""Seconds without a message, or without a pair, that are worth a warning."""
+_FEW = 3  # messages of each stream that should give a pair
+_KEPT = 600  # moments looked back at most, should one stream be slow or away
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counters at one moment: of messages received by stream, pairs matched, and what pairing dropped and why."""
+
+    health: Snapshot
+    received: Mapping[str, int]
+    matched: int
+    dropped: Mapping[str, Counter[str]]
+
+    def is_enough_before(self, later: Counts) -> bool:
+        """Whether enough has come since to judge what became of it."""
+        few = any(later.received[stream] - count < _FEW for stream, count in self.received.items())
+        return later.health.time_s - self.health.time_s > QUIET and not few
+
+
+class Problem(NamedTuple):
+    """What may be wrong, for `Lasting.note`: under which key, what, and after how many seconds it counts."""
+
+    key: str
+    sentence: str | None
+    after_s: float = 0.0
+
+
+class Progress:
+    """Compares the counters with those of a while ago."""
+
+    def __init__(self) -> None:
+        self._counts: deque[Counts] = deque(maxlen=_KEPT)
+
+    def clear(self) -> None:
+        """Begin anew, after a pause."""
+        self._counts.clear()
+
+    def add(self, counts: Counts) -> None:
+        """The counters now."""
+        self._counts.append(counts)
+        while len(self._counts) > 1 and self._counts[1].is_enough_before(counts):
+            self._counts.popleft()
+
+    @property
+    def since_s(self) -> float:
+        """The moment that the counters are compared with (`time.monotonic`)."""
+        return self._counts[0].health.time_s
+
+    def problems(
+        self, topics: Mapping[str, str], stamps_ns: Mapping[str, Sequence[int]], slop_ns: int
+    ) -> list[Problem]:
+        """What is wrong by the counters, or is not; empty while too little came.
+
+        Args:
+            topics: of the streams "color" and "depth".
+            stamps_ns: what came on each since `since_s`.
+            slop_ns: largest difference of the stamps in a pair.
+        """
+        before, now = self._counts[0], self._counts[-1]
+        if not before.is_enough_before(now):
+            return []
+        matched = now.matched - before.matched
+        dropped = {stream: reasons - before.dropped[stream] for stream, reasons in now.dropped.items()}
+        came = {stream: count - before.received[stream] for stream, count in now.received.items()}
+        lost = now.health.dropped - before.health.dropped
+        faulty = sum(
+            count for why, count in lost.items() if why not in ("superseded", "idle")
+        )  # that is said elsewhere
+        repeats = {stream: 2 * dropped[stream]["duplicate"] > count for stream, count in came.items()}
+        pairing = busy = None
+        if not any(repeats.values()):
+            pairing = pairing_problem(stamps_ns["color"], stamps_ns["depth"], matched, slop_ns)
+        if not (matched or pairing or faulty or any(repeats.values())):
+            reasons = [f"{count} {stream} {why}" for stream in dropped for why, count in dropped[stream].items()]
+            pairing = f"colour and depth come, and no pair is found among them ({', '.join(reasons) or 'all wait'})"
+        if matched and not faulty and now.health.published == before.health.published:
+            seconds = now.health.time_s - before.health.time_s
+            busy = f"one frame has kept the network busy for {seconds:.0f} s: choose a smaller model"
+        return [
+            *(
+                Problem(f"{stream} repeats", f"stamps on {topic} repeat: does its driver fill header.stamp?")
+                if repeats[stream]
+                else Problem(f"{stream} repeats", None)
+                for stream, topic in topics.items()
+            ),
+            # Where some pair, that may be for a change that has just been made.
+            Problem("pairing", pairing, after_s=QUIET if matched else 0.0),
+            Problem("busy", busy),
+        ]

@@ -1,0 +1,220 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The networks of the node: the one in use, and the change to another one that keeps `target_rate`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from dkn import DknError, Upsampler, checkpoint
+from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
+from dkn.depth import reduce_color
+from dkn.depth.temporal import TemporalFilter
+from dkn.engines.folding import flops
+from dkn.engines.selection.memory import recall, remember
+from dkn_ros.parameters import Options
+from dkn_ros.pipeline.target_rate import Step, TargetRate
+
+STARTUP_SCALE = 8  # model of a family that is loaded before the first frame tells the scale
+DECIMATIONS = (1, 2, 3, 4)  # that are tried for a rate
+LEAST_WIDTH = 320  # pixels that colour keeps, whatever the rate
+FIXED_COST = 1e6  # what a frame costs for each pixel beside the weights, in bytes of weights: measured, roughly
+
+Sizes = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def price(mode: str, scale: float) -> str:
+    """What a DKN costs, and gains or loses, against the node's default, in a sentence: by its operations, and by the
+    errors that its file and the default's were tested with."""
+    (network, info), (usual, usual_info) = (checkpoint.load(find_model(name, scale)) for name in (mode, DEFAULT_MODEL))
+    ratio = flops(network, (640, 480)) / flops(usual, (640, 480))
+    words = [f"{mode} takes {ratio:.0f} times the operations of {DEFAULT_MODEL}"]
+    ours, theirs = (_tested(model) for model in (info, usual_info))
+    if ours and theirs:
+        difference = ours / theirs - 1
+        share = f"{100 * abs(difference):.0f} % {'larger' if difference > 0 else 'smaller'}"
+        figures = f"{ours:.2f} cm, {theirs:.2f} cm, NYU v2, 8x"
+        words.append(f"its RMSE on depth that was averaged down is {share} ({figures})")
+    return "; ".join(words)
+
+
+def _tested(info: ModelInfo) -> float | None:
+    """RMSE in cm at 8×, bicubic input, as the trainer noted it in a model's file."""
+    found = info.training.get("test_rmse_cm")
+    found = found.get("8x bicubic") if isinstance(found, dict) else found if info.scale == STARTUP_SCALE else None
+    return float(found) if found else None
+
+
+class Upsampling:
+    """Colour and depth in, depth out, at the rate that is asked for, as far as models that are there can do that.
+
+    Args:
+        options: mode, target_rate, decimation, scale and what an `Upsampler` takes.
+        make: an Upsampler of a model's name.
+        log: called with a sentence on each change.
+
+    Raises:
+        ConfigError, CheckpointError: as `Upsampler`.
+    """
+
+    def __init__(self, options: Options, make: Callable[[str, Options], Upsampler], log: Callable[[str], object]):
+        self._make, self._log = make, log
+        self._options = options
+        self._change: threading.Thread | None = None
+        self._current = Step(options.mode, options.decimation or 1), make(options.mode, options)
+        self._temporal = TemporalFilter(options.temporal)
+        self._sizes: Sizes | None = None
+        self._target: TargetRate | None = None
+        self._kept: set[Step] = set()  # steps whose times are remembered
+        if options.mode.startswith("dkn"):
+            log(price(options.mode, options.scale or STARTUP_SCALE))
+
+    @property
+    def upsampler(self) -> Upsampler:
+        """In use."""
+        return self._current[1]
+
+    @property
+    def decimation(self) -> int:
+        """In use."""
+        return self._current[0].decimation
+
+    @property
+    def problem(self) -> str | None:
+        """That the rate is not kept, if so."""
+        target = self._target
+        if target is None or target.kept or target.seconds is None:
+            return None
+        return (
+            f"target_rate {self._options.target_rate:g} Hz is not kept: "
+            f"{target.step} takes {1e3 * target.seconds:.0f} ms a frame"
+        )
+
+    def __call__(self, color: np.ndarray, depth: np.ndarray, stamp: float) -> np.ndarray:
+        """As `Upsampler`, then averaged over time if `temporal` asks for it; the result has the size of the colour
+        image over the decimation.
+
+        Args:
+            stamp: of depth, in seconds.
+        """
+        (step, upsampler), temporal = self._current, self._temporal
+        reduced = reduce_color(color, step.decimation)
+        result = upsampler(reduced, depth)
+        return temporal(reduced, result, stamp) if temporal.weight else result
+
+    def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
+        """All that was done for one frame took so long: see whether another step is due."""
+        sizes = color.shape, depth.shape
+        target = self._target
+        if sizes != self._sizes:
+            self._sizes = sizes
+            self._target = self._begin(color, depth)
+        elif target is None:
+            return
+        elif self.upsampler.is_measuring or (self._change is not None and self._change.is_alive()):
+            target.pause()
+        else:
+            step = target.add(seconds, time.monotonic())
+            if set(target.times) != self._kept:
+                self._kept = set(target.times)
+                times = {str(step): 1e3 * seconds for step, seconds in target.times.items()}
+                remember(self._subject(depth), color.shape[:2], times)
+            if step is not None:
+                self._start(step, color, depth)
+
+    def _start(self, step: Step, color: np.ndarray, depth: np.ndarray) -> None:
+        """Go to another step, beside the one in use."""
+        given = step, self._options, color.copy(), depth.copy()
+        self._change = threading.Thread(target=self._go_to, args=given, name="model", daemon=True)
+        self._change.start()
+
+    def _subject(self, depth: np.ndarray) -> str:
+        """What the times of steps are kept under."""
+        height, width = depth.shape
+        return f"frames of {self._options.mode}, depth {width}x{height}"
+
+    def apply(self, changed: Options) -> None:
+        """Take over options that may change at run time.
+
+        Raises:
+            ConfigError, CheckpointError: a mode that cannot be; nothing has changed then.
+        """
+        before = self._options
+        again = any(getattr(changed, name) != getattr(before, name) for name in ("mode", "target_rate", "decimation"))
+        model = changed.mode if again else self._current[0].model
+        upsampler = self.upsampler if model == self._current[0].model else self._make(model, changed)
+        for name, value in changed.of_upsampler(live=True).items():
+            setattr(upsampler, name, value)
+        if changed.temporal != before.temporal:
+            self._temporal = TemporalFilter(changed.temporal)
+        if changed.mode != before.mode:
+            self._log(f"mode is now {changed.mode}")
+        self._options = changed
+        if again:
+            self._current = Step(model, changed.decimation or 1), upsampler
+            self._sizes = None  # steps are tried anew
+
+    def values(self) -> dict[str, object]:
+        """For /diagnostics."""
+        values: dict[str, object] = {"decimation": self.decimation}
+        if self._options.target_rate:
+            values["target rate [Hz]"] = self._options.target_rate
+        if self._target is not None and self._target.seconds is not None:
+            values["upsampling [ms]"] = 1e3 * self._target.seconds
+        return values | {f"engine {name} [ms]": ms for name, ms in self.upsampler.engine_times.items()}
+
+    def _begin(self, color: np.ndarray, depth: np.ndarray) -> TargetRate | None:
+        """The steps for images of these sizes; None if no rate is asked for. Goes to the one that kept it last time."""
+        options = self._options
+        if not options.target_rate:
+            return None
+        decimations = (options.decimation,) if options.decimation else DECIMATIONS
+        costs = {}
+        for decimation in decimations:
+            if decimation > 1 and not options.decimation and color.shape[1] < decimation * LEAST_WIDTH:
+                continue
+            for model in family(options.mode):
+                weights = find_model(model, options.scale or STARTUP_SCALE).stat().st_size
+                costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
+        times = recall(self._subject(depth), color.shape[:2])
+        known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
+        target = TargetRate(options.target_rate, costs, known)
+        self._kept = set(known)
+        if target.step != self._current[0]:
+            self._start(target.step, color, depth)
+        return target
+
+    def _go_to(self, step: Step, options: Options, color: np.ndarray, depth: np.ndarray) -> None:
+        """On a thread of its own: make what a step needs, warm it up, and put it to use."""
+        before, upsampler = self._current
+        try:
+            if step.model != before.model:
+                upsampler = self._make(step.model, options)
+            upsampler(reduce_color(color, step.decimation), depth)
+        except (DknError, RuntimeError) as error:
+            self._log(f"{step} cannot be used: {error}")
+            return
+        target = self._target
+        if options is not self._options or target is None or self._current[0] != before:
+            return  # overtaken by a change of parameters or sizes
+        taken = "" if target.seconds is None else f", which takes {1e3 * target.seconds:.0f} ms a frame"
+        self._log(f"target_rate {options.target_rate:g} Hz: {step} takes over from {before}{taken}")
+        if target.step != step:
+            target.use(step)
+        self._current = step, upsampler

@@ -1,0 +1,84 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`dkn bench --pareto` and `--all`."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dkn import checkpoint
+from dkn.cli import main
+from dkn.engines.selection.memory import recall
+from dkn.utils.image_io import write_image
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Two frames of a wall with a box before it."""
+    rng = np.random.default_rng(0)
+    depth = np.full((96, 128), 3000, np.uint16)
+    depth[30:70, 40:90] = 1500
+    for name in ("rgb", "depth_raw", "depth_gt_tsdf"):
+        (tmp_path / "recording" / name).mkdir(parents=True)
+    for i in range(2):
+        color = rng.integers(0, 256, (96, 128, 3), np.uint8)
+        write_image(tmp_path / "recording" / "rgb" / f"{i}.png", color)
+        for name in ("depth_raw", "depth_gt_tsdf"):
+            cv2.imwrite(str(tmp_path / "recording" / name / f"{i}.png"), depth)
+    return tmp_path / "recording"
+
+
+def test_error_against_time(recording, make_model, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    for name in ("m", "m_small"):
+        make_model(tmp_path / "models" / f"{name}.safetensors")
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path / "models"))
+    arguments = ["--data", f"recording={recording}", "--model", "m", "--device", "cpu", "--runs", "1"]
+    out, figure = tmp_path / "o.json", tmp_path / "f.png"
+    assert main(["bench", "--pareto", *arguments, "--json", str(out), "--figure", str(figure)]) == 0
+    entries = json.loads(out.read_text())["entries"]
+    assert [e["method"] for e in entries][-2:] == ["m", "m_small"]
+    assert {"bicubic", "guided filter", "joint bilateral"} <= {e["method"] for e in entries}
+    assert all(e["median_ms"] > 0 and e["rmse"] >= 0 and e["dataset"] == "recording" for e in entries)
+    assert figure.stat().st_size > 1000
+    assert "joint bilateral" in capsys.readouterr().out
+
+
+def test_data_is_needed(capsys):
+    assert main(["bench", "--pareto"]) != 0
+    assert "--data" in capsys.readouterr().err
+
+
+def test_every_precision_is_measured_and_remembered(make_model, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("DKN_CACHE", str(tmp_path / "cache"))
+    path = make_model(tmp_path / "m_x8.safetensors")
+    out = tmp_path / "b.json"
+    given = ["bench", "--model", str(path), "--size", "64x48", "--device", "cpu", "--runs", "1", "--no-memory"]
+    assert main([*given, "--all", "--engine", "onnx", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert [(r["engine"], r["precision"]) for r in found["results"]] == [
+        ("onnx", "fp32"),
+        ("onnx", "int8"),
+        ("reference", "fp32"),
+    ]
+    times = recall(checkpoint.load(path)[0].config, (48, 64))
+    assert set(times) == {"onnx (cpu, fp32)", "onnx (cpu, int8)"}
+    assert found["measured"] and found["chosen"] in times
+    assert "chosen: onnx" in capsys.readouterr().out

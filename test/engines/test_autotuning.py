@@ -1,0 +1,206 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Engines timed beside the one that serves: the fastest takes over, and is remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from engine_cases import images
+from torch import Tensor
+
+from dkn.engines import Choice, Engine, Runner, candidates, registry
+from dkn.engines.selection import autotuning, memory
+from dkn.engines.selection.autotuning import FRAMES, PIXELS, TIE, _middle, fastest
+from dkn.engines.selection.memory import recall, remember
+from dkn.networks import NetworkConfig, build
+
+CPU = torch.device("cpu")
+SIZE = 8, 12  # H, W
+CONFIG = NetworkConfig()
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("DKN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(autotuning, "FRAMES", FRAMES)
+    return tmp_path / "cache" / "engines.json"
+
+
+class Sleeper(Engine):
+    """Takes as long as its name says, and does what a network whose weights are all zero does: nothing."""
+
+    def __init__(self, choice: Choice):
+        super().__init__(idle_network(), CPU, choice.precision)
+        self.choice, self.calls = choice, 0
+
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        self.calls += 1
+        if self.choice.name == "broken" and color.shape[1:3] == SIZE:
+            raise RuntimeError("not at this size")
+        if self.choice.name == "wrong":
+            return depth + 1
+        time.sleep({"slow": 0.05, "quick": 0.01}.get(self.choice.name, 0.0))
+        return depth.clone()
+
+    def __str__(self) -> str:
+        return str(self.choice)
+
+
+def idle_network():
+    network = build(CONFIG).eval()
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    return network
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[str]:
+    """Names of the engines that were made."""
+    names: list[str] = []
+
+    def make(choice: Choice, network) -> Engine:
+        names.append(choice.name)
+        return Sleeper(choice)
+
+    monkeypatch.setattr(Choice, "make", make)
+    return names
+
+
+def choices(*names: str) -> list[Choice]:
+    return [Choice(name, CPU, "fp32") for name in names]
+
+
+def run(runner: Runner, frames: int, size: tuple[int, int] = SIZE) -> None:
+    color, depth = images(1, *size)
+    for _ in range(frames):
+        torch.testing.assert_close(runner(color, depth), depth)
+    runner.autotuner.wait()
+
+
+def test_the_fastest_takes_over_and_is_remembered(made, cache):
+    candidates = choices("slow", "wrong", "broken", "quick")
+    runner = Runner(idle_network(), candidates, candidates)
+    assert runner.engine.choice.name == "slow"
+    run(runner, FRAMES - 1)
+    assert runner.engine.choice.name == "slow" and made == ["slow"]  # too few to be worth it
+    run(runner, 1)
+    assert runner.engine.choice.name == "quick"
+    assert set(runner.autotuner.times) == {"slow (cpu, fp32)", "quick (cpu, fp32)"}
+    assert runner.autotuner.times["slow (cpu, fp32)"] >= 50
+    assert recall(CONFIG, SIZE) == recall(CONFIG) == runner.autotuner.times
+    made.clear()
+    again = Runner(idle_network(), candidates, candidates)
+    assert again.engine.choice.name == "quick" and made == ["quick"]
+    run(again, FRAMES)
+    assert again.engine.choice.name == "quick" and made == ["quick"]  # nothing was measured
+
+
+def test_each_size_has_its_own(made):
+    remember(CONFIG, (16, 16), {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 2.0})
+    candidates = choices("slow", "quick")
+    runner = Runner(idle_network(), candidates, candidates)
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "quick"
+    run(runner, FRAMES, (16, 16))
+    assert runner.engine.choice.name == "slow"
+    assert runner.autotuner.times == recall(CONFIG, (16, 16)) != recall(CONFIG, SIZE)
+
+
+def test_without_candidates_nothing_is_measured(made, cache):
+    runner = Runner(idle_network(), choices("slow"))
+    run(runner, FRAMES + 1)
+    assert made == ["slow"] and not cache.exists()
+
+
+def test_what_is_remembered_of_engines_that_are_not_there_does_not_count(made):
+    remember(CONFIG, SIZE, {"gone (cpu, fp32)": 1.0})
+    candidates = choices("slow", "quick")
+    runner = Runner(idle_network(), candidates, candidates)
+    assert runner.engine.choice.name == "slow"
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "quick"
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 3}', '{"a": {"8x8": {"x": "y"}}}', "\x00"])
+def test_a_damaged_file_is_no_error(cache, content):
+    cache.parent.mkdir()
+    cache.write_text(content)
+    assert recall(CONFIG) == {}
+    remember(CONFIG, SIZE, {"a": 1.0})
+    assert recall(CONFIG, SIZE) == {"a": 1.0}
+
+
+def test_a_home_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DKN_CACHE", str(tmp_path / "file" / "cache"))  # no folder, for root neither
+    remember(CONFIG, SIZE, {"a": 1.0})
+    assert recall(CONFIG, SIZE) == {}
+
+
+def test_another_network_or_number_of_threads_is_another_entry(cache):
+    remember(CONFIG, SIZE, {"a": 1.0})
+    assert recall(NetworkConfig(n1=64), SIZE) == {}
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        assert recall(CONFIG, SIZE) == {}
+    finally:
+        torch.set_num_threads(before)
+    assert recall(CONFIG, (9, 12)) == {}
+    remember(CONFIG, (9, 12), {"b": 1.0})
+    assert list(recall(CONFIG)) == ["b"] and recall(CONFIG, SIZE) == {"a": 1.0}
+    assert all("threads" in key for key in json.loads(cache.read_text()))
+
+
+def test_the_file_stays_small(cache, monkeypatch):
+    monkeypatch.setattr(memory, "KEPT", 3)
+    for n in range(8, 13):
+        remember(NetworkConfig(n1=n), SIZE, {"a": 1.0})
+    assert len(json.loads(cache.read_text())) == 3
+    assert recall(NetworkConfig(n1=12), SIZE) and not recall(NetworkConfig(n1=8), SIZE)
+    assert [path.name for path in cache.parent.iterdir()] == ["engines.json"]
+
+
+def test_as_fast_and_more_precise_is_better():
+    assert fastest({"a (cpu, int8)": 10.0, "b (cpu, fp32)": 10.0 * TIE, "c (cpu, bf16)": 10.1}) == "b (cpu, fp32)"
+    assert fastest({"a (cpu, int8)": 10.0, "b (cpu, fp32)": 10.1 * TIE}) == "a (cpu, int8)"
+
+
+def test_the_middle_of_a_large_image():
+    color, depth = images(1, 1080, 1920)
+    some_color, some_depth = _middle(color, depth)
+    assert some_color.shape[1:3] == some_depth.shape[2:]
+    assert abs(some_depth[0, 0].numel() / PIXELS - 1) < 0.01
+    top, left = (1080 - some_color.shape[1]) // 2, (1920 - some_color.shape[2]) // 2
+    assert torch.equal(some_color[0, 0, 0], color[0, top, left])
+    assert torch.equal(_middle(*images(1, 8, 9))[1], images(1, 8, 9)[1])
+
+
+def test_candidates(monkeypatch):
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: object())
+    for bf16 in (True, False):
+        monkeypatch.setattr(registry, "has_native_bf16", lambda bf16=bf16: bf16)
+        found = {(c.name, c.precision) for c in candidates(CPU)}
+        assert {("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"), ("onnx", "int8")} <= found
+        assert (("openvino", "bf16") in found) is (("torch", "bf16") in found) is bf16
+        assert not any(name in ("reference", "cuda") for name, _ in found)
+    assert {c.precision for c in candidates(CPU, precision="int8")} == {"int8"}
+    assert {c.name for c in candidates(CPU, "onnx")} == {"onnx"}
+    assert candidates(CPU, "onnx", "fp32") == candidates(torch.device("cuda")) == []

@@ -1,0 +1,340 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every engine gives the depth of the reference; the choice between them, and what happens when one fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_cases import CONFIGS, images
+from torch import Tensor
+
+from dkn.engines import ENGINES, TOLERANCE, Choice, Engine, Runner, difference_from_reference, plan, registry
+from dkn.engines.graph import GraphEngine, OnnxRuntime, Runtime
+from dkn.engines.reference import ReferenceEngine
+from dkn.errors import ConfigError, DknError
+from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.utils.device import CAP, has_native_bf16, has_native_int8
+
+CPU = torch.device("cpu")
+FAST = [name for name, entry in ENGINES.items() if "cpu" in entry.precisions and name != "reference"]
+
+
+@pytest.fixture(params=FAST)
+def engine_name(request) -> str:
+    for package in ENGINES[request.param].packages:
+        pytest.importorskip(package)
+    return request.param
+
+
+def by_hand(network: KernelNetwork, color: Tensor, depth: Tensor) -> np.ndarray:
+    """Eq. (3) or (7) in float64, tap by tap, from the streams' own kernels."""
+    config = network.config
+    with torch.inference_mode():
+        weights, offsets = network.kernels(color.permute(0, 3, 1, 2).float() / 255, depth)
+    f, kernel = depth[:, :1].double().numpy(), weights.double().numpy()
+    shift = np.zeros((len(f), 2 * kernel.shape[1], *f.shape[2:])) if offsets is None else offsets.double().numpy()
+    radius = config.window // 2
+    padded = np.pad(f, ((0, 0), (0, 0), (radius, radius), (radius, radius)))
+    along = np.arange(-radius, radius + 1)
+    result = f.copy() if config.residual else np.zeros_like(f)
+    for n, y, x in np.ndindex(f.shape[0], *f.shape[2:]):
+        patch = padded[n, 0, y : y + config.window, x : x + config.window]
+        for t, (tap_x, tap_y) in enumerate(network.taps.double().tolist()):
+            g_x = np.maximum(0, 1 - np.abs(tap_x + shift[n, 2 * t, y, x] * config.offset_unit - along))
+            g_y = np.maximum(0, 1 - np.abs(tap_y + shift[n, 2 * t + 1, y, x] * config.offset_unit - along))
+            result[n, 0, y, x] += kernel[n, t, y, x] * (g_y @ patch @ g_x)
+    return result
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_reference_equals_the_equations(config, liven):
+    network = liven(build(config), offsets=3.0)
+    color, depth = images(2, 11, 14, channels=config.depth_channels)
+    result = ReferenceEngine(network, CPU)(color, depth)
+    expected = by_hand(network, color, depth)
+    np.testing.assert_allclose(result.numpy(), expected, atol=TOLERANCE["fp32"])
+    assert np.abs(expected - depth[:, :1].numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_engines_equal_the_reference(engine_name, config, liven):
+    network = liven(build(config), offsets=2.0)  # products of two: often out of the window
+    color, depth = images(2, 21, 30, channels=config.depth_channels)
+    expected = ReferenceEngine(network, CPU)(color, depth)
+    assert (expected - depth[:, :1]).abs().max() > 0.01
+    result = Choice(engine_name, CPU, "fp32").make(network)(color, depth)
+    assert result.shape == expected.shape and result.dtype == torch.float32
+    assert (result - expected).abs().max() <= TOLERANCE["fp32"]
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_bfloat16_comes_near_and_openvino_has_it_where_the_cpu_does(name, config, liven):
+    for package in ENGINES[name].packages:
+        pytest.importorskip(package)
+    network = liven(build(config))
+    color, depth = images(2, 21, 30, channels=config.depth_channels)
+    expected = ReferenceEngine(network, CPU)(color, depth)
+    difference = (Choice(name, CPU, "bf16").make(network)(color, depth) - expected).abs()
+    if name == "torch" or has_native_bf16():
+        assert difference.max() > TOLERANCE["fp32"]
+    assert difference.max() <= TOLERANCE["bf16"]
+    assert difference.mean() <= 0.03 * (expected - depth[:, :1]).abs().mean()
+
+
+class RoundingAlone(GraphEngine):
+    """What eight bits cost by their rounding alone: the graph operator by operator, in float32."""
+
+    name = "rounding alone"
+
+    def __init__(self, network: KernelNetwork):
+        super().__init__(network, CPU, "int8")
+
+    def runtime(self, batch: int, height: int, width: int) -> Runtime:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        providers = ["CPUExecutionProvider"]
+        return OnnxRuntime(*(onnxruntime.InferenceSession(graph, options, providers) for graph in self.graphs))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENGINES.items() if "int8" in entry.precisions.get("cpu", ())])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_eight_bits_lose_what_rounding_costs_and_more_where_the_cpu_sums_no_bytes(name, config, liven):
+    """Without VNNI, products of bytes are summed in pairs of 16 bits, which saturate unless a bit of the weights is
+    given up: up to five times the error of rounding was seen. (On pictures it costs nothing: docs/performance.md.)"""
+    for package in (*ENGINES[name].packages, "onnxruntime"):
+        pytest.importorskip(package)
+    network = liven(build(config))
+    color, depth = images(2, 21, 30, channels=config.depth_channels)
+    expected = ReferenceEngine(network, CPU)(color, depth)
+    rounding = (RoundingAlone(network)(color, depth) - expected).abs()
+    difference = (Choice(name, CPU, "int8").make(network)(color, depth) - expected).abs()
+    # bfloat16, where it takes part, comes on top.
+    assert difference.mean() <= (1.5 if has_native_int8() else 6) * rounding.mean()
+    assert rounding.max() > TOLERANCE["fp32"]
+    assert rounding.mean() <= 0.03 * (expected - depth[:, :1]).abs().mean()
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_half_precision_sees_millimetres(name, liven):
+    """A network that looks at differences of neighbours, on a slope of a few steps of bfloat16 in all."""
+    for package in ENGINES[name].packages:
+        pytest.importorskip(package)
+    network = liven(build(NetworkConfig(guidance="none")))
+    first = network.depth_stream.layers()[0][0].weight.data
+    first.zero_()
+    first[:, 0, 1, 1] = torch.linspace(-3000, 3000, len(first))
+    first[:, 1, 1, 1] = -first[:, 0, 1, 1]  # the pixel to the right
+    color, _ = images(1, 16, 16)
+    depth = (0.8 + 1e-4 * torch.arange(16.0)).expand(1, 1, 16, 16).contiguous()  # millimetres, 8 m away
+    expected = ReferenceEngine(network, CPU)(color, depth) - depth
+    result = Choice(name, CPU, "bf16").make(network)(color, depth) - depth
+    assert (result - expected).abs().mean() <= 0.05 * expected.abs().mean()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (4, 4), (16, 5)])
+def test_any_size(engine_name, size, liven):
+    network = liven(build(NetworkConfig()))
+    color, depth = images(1, 20, 20)
+    color, depth = color[:, : size[0], : size[1]].contiguous(), depth[..., : size[0], : size[1]].contiguous()
+    result = Choice(engine_name, CPU, "fp32").make(network)(color, depth)
+    torch.testing.assert_close(result, ReferenceEngine(network, CPU)(color, depth), rtol=0, atol=1e-5)
+
+
+def test_a_change_of_size_is_told_once(engine_name, liven, caplog):
+    engine = Choice(engine_name, CPU, "fp32").make(liven(build(NetworkConfig())))
+    with caplog.at_level(logging.INFO, logger="dkn"):
+        sizes = [(1, 8, 12), (2, 8, 12), (1, 8, 12), (1, 16, 12), (1, 8, 12)]
+        results = [engine(*images(*size)) for size in sizes]
+    torch.testing.assert_close(results[0], results[4], rtol=0, atol=0)
+    told = [record for record in caplog.records if "built anew" in record.message]
+    assert len(told) == (2 if engine_name == "openvino" else 0)
+
+
+def test_the_same_bytes_on_every_run(engine_name, liven):
+    """On as many threads; on others sums are of other parts, and may differ in their last bits."""
+    network = liven(build(NetworkConfig()), offsets=3.0)
+    color, depth = images(1, 37, 45)
+    before = torch.get_num_threads()
+    results: dict[int, list[torch.Tensor]] = {}
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            engine = Choice(engine_name, CPU, "fp32").make(network)
+            results.setdefault(threads, []).extend(engine(color, depth) for _ in range(2))
+    finally:
+        torch.set_num_threads(before)
+    for same in results.values():
+        for result in same[1:]:
+            np.testing.assert_array_equal(result.numpy(), same[0].numpy())
+    torch.testing.assert_close(results[1][0], results[2][0], rtol=0, atol=1e-4)
+
+
+def test_the_network_stays_as_it_was(engine_name, liven):
+    network = liven(build(NetworkConfig()))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    Choice(engine_name, CPU, "fp32").make(network)(*images(1, 8, 8))
+    assert list(network.state_dict()) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_the_plan_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())  # all is installed
+
+    def planned(bf16: bool) -> list[tuple[str, str]]:
+        monkeypatch.setattr(registry, "has_native_bf16", lambda: bf16)
+        return [(c.name, c.precision) for c in plan(CPU)]
+
+    assert planned(True) == [("openvino", "int8"), ("onnx", "fp32"), ("torch", "bf16")]
+    assert planned(False) == [("openvino", "int8"), ("onnx", "fp32"), ("torch", "fp32")]
+    assert {c.precision for c in plan(CPU, precision="bf16")} == {"bf16"}  # asked for, emulated or not
+    assert [c.name for c in plan(CPU, "reference")] == ["reference"]
+
+
+def test_the_plan_on_cuda_ends_on_the_cpu():
+    choices = plan(torch.device("cuda"))
+    assert [c.device.type for c in choices] == sorted((c.device.type for c in choices), reverse=True)
+    assert {c.device.type for c in choices} == {"cuda", "cpu"}
+    assert choices[0].precision == "fp16"
+    assert {c.device.type for c in plan(torch.device("cuda"), "torch")} == {"cuda"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "words"),
+    [
+        ("tensorrt", "auto", "choose auto, cuda, openvino"),
+        ("auto", "fp8", "choose auto, fp32"),
+        ("torch", "fp16", "not to be had on cpu"),
+        ("cuda", "auto", "cuda"),
+        ("onnx", "bf16", "onnx"),
+    ],
+)
+def test_a_plan_that_cannot_be(engine, precision, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(CPU, engine, precision)
+
+
+def test_a_missing_package_leaves_the_next_best(monkeypatch):
+    find = importlib.util.find_spec
+    absent = ("openvino", "numba")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find(name))
+    assert [c.name for c in plan(CPU)] == ["torch"]
+    with pytest.raises(ConfigError, match="pip install openvino numba"):
+        plan(CPU, "openvino")
+
+
+class Fake(Engine):
+    """Copies the depth, so that it differs from the reference by what the network would have done."""
+
+    name = "fake"
+    error: Exception | None = None
+
+    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        return depth.clone()
+
+
+@pytest.fixture
+def fake(monkeypatch) -> type[Fake]:
+    class Mine(Fake):
+        pass
+
+    make = Choice.make
+    monkeypatch.setattr(Choice, "make", lambda c, n: Mine(n, CPU, "fp32") if c.name == "fake" else make(c, n))
+    return Mine
+
+
+def idle_network() -> KernelNetwork:
+    """All weights zero: kernels are constant, their mean is taken off, and the depth passes through."""
+    network = build(NetworkConfig()).eval()
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    return network
+
+
+CHOICES = [Choice("fake", CPU, "fp32"), Choice("torch", CPU, "fp32")]
+
+
+def test_an_engine_that_is_wrong_is_not_used(fake, liven, caplog):
+    network = liven(build(NetworkConfig()))
+    assert difference_from_reference(fake(network, CPU, "fp32"), network) > 1e-3
+    runner = Runner(network, CHOICES)
+    assert runner.engine.name == "torch"
+    assert "fake (cpu, fp32) is off by" in caplog.text
+
+
+def test_an_engine_that_gives_nan_is_not_used(fake, monkeypatch):
+    monkeypatch.setattr(fake, "__call__", lambda self, color, depth: depth * torch.nan)
+    assert Runner(idle_network(), CHOICES).engine.name == "torch"
+
+
+def test_an_engine_that_cannot_be_made_is_not_used(monkeypatch, caplog):
+    monkeypatch.setitem(ENGINES, "torch", ENGINES["torch"].__class__("dkn.engines.nowhere:X", (), {"cpu": ("fp32",)}))
+    with pytest.raises(DknError, match=r"torch \(cpu, fp32\) cannot be used here: No module named"):
+        Runner(idle_network(), [Choice("torch", CPU, "fp32")])
+
+
+def test_a_failure_in_mid_run_goes_on_with_the_next(fake, caplog):
+    runner = Runner(idle_network(), CHOICES)
+    color, depth = images(1, 8, 12)
+    assert runner.engine.name == "fake"
+    torch.testing.assert_close(runner(color, depth), depth)
+    fake.error = RuntimeError("the device fell off\nand more")
+    torch.testing.assert_close(runner(color, depth), depth)
+    assert runner.engine.name == "torch"
+    assert "engine fake (cpu, fp32) failed, going on with torch (cpu, fp32): the device fell off" in caplog.messages
+    assert runner.failure in caplog.messages
+
+
+def test_out_of_memory_leaves_the_device(fake, caplog):
+    choices = [CHOICES[0], CHOICES[0], CHOICES[1]]
+    runner = Runner(idle_network(), choices)
+    fake.error = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(DknError, match="failed, and there is no other: CUDA out of memory"):
+        runner(*images(1, 8, 12))  # the others are on the same device
+
+
+def test_the_last_engine_fails(fake):
+    runner = Runner(idle_network(), CHOICES[:1])
+    fake.error = ValueError()
+    with pytest.raises(DknError, match=r"fake .* failed, and there is no other: ValueError"):
+        runner(*images(1, 8, 12))
+
+
+def test_all_of_this_on_a_cpu_with_avx2_alone():
+    """This file once more in a process whose libraries may use no newer instructions (`make test CPU=avx2`)."""
+    if os.environ.get(CAP):
+        pytest.skip(f"{CAP} is set already")
+    here = Path(__file__)
+    recipe = subprocess.run(
+        ["make", "-pn", "CPU=avx2", "test"], cwd=here.parents[2], capture_output=True, text=True
+    ).stdout
+    (line,) = {line for line in recipe.splitlines() if line.startswith("CAPPED_TO_avx2 :=")}
+    settings = dict(setting.split("=", 1) for setting in line.partition(":= ")[2].split())
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "not avx2_alone", str(here), "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=here.parents[2], env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]

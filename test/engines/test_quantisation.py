@@ -1,0 +1,79 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Eight bits: ranges of inputs, and what steps of weights and inputs cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dkn.engines.folding import fold
+from dkn.engines.quantisation import FIRST_LAYER, _patches, input_ranges, quantise
+from dkn.networks import NetworkConfig, build
+
+
+@pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
+def test_ranges_are_those_of_the_network(architecture, liven):
+    network = liven(build(NetworkConfig(architecture=architecture, guidance="grey")))
+    ranges = input_ranges(network)
+    color, depth = _patches()
+    for image, stream in network.streams().items():
+        layers = stream.layers()
+        assert len(ranges[image]) == len(layers) + 1
+        x = {"grey": color.mean(1, keepdim=True), "depth": depth}[image]
+        with torch.inference_mode():
+            if architecture == "fdkn":
+                x = torch.nn.functional.pixel_unshuffle(x, 4)
+            else:
+                x = torch.nn.functional.pad(x, (25, 24, 25, 24))
+            for upper, (conv, norm) in zip(ranges[image], layers, strict=False):
+                assert upper == pytest.approx(float(x.max()), rel=1e-5)
+                x = conv(x)
+                x = (x if norm is None else norm(x)).relu()
+        assert ranges[image][-1] == pytest.approx(float(x.max()), rel=1e-5)
+
+
+def test_only_the_wide_layers_and_the_heads(liven):
+    network = liven(build(NetworkConfig()))
+    for stream in quantise(fold(network), network):
+        assert [c.input_range is not None for c in stream.features] == [i >= FIRST_LAYER for i in range(6)]
+        assert stream.weights.input_range == stream.offsets.input_range > 0
+
+
+def test_a_dead_layer_stays_in_floating_point(liven):
+    network = liven(build(NetworkConfig(guidance="none")))
+    conv, norm = network.depth_stream.layers()[4]
+    conv.weight.data.zero_(), conv.bias.data.fill_(-1), norm.bias.data.fill_(-100)
+    (stream,) = quantise(fold(network), network)
+    assert stream.features[4].input_range is not None
+    assert stream.features[5].input_range is None
+
+
+def test_steps_in_the_graph(liven):
+    """The constants of the graph are the weights to half a step, channel by channel."""
+    onnx = pytest.importorskip("onnx")
+    from dkn.engines.onnx_graph import Graph
+
+    network = liven(build(NetworkConfig(guidance="none")))
+    (stream,) = quantise(fold(network), network)
+    graph = Graph()
+    graph.convolution("x", stream.features[5])
+    constants = [onnx.numpy_helper.to_array(c) for c in graph.constants]
+    (levels,) = (c for c in constants if c.dtype == np.int8 and c.ndim == 4)
+    (steps,) = (c for c in constants if c.dtype == np.float32 and c.shape == (128,) and (c > 0).all() and c.max() < 1)
+    weight = stream.features[5].weight
+    assert np.abs(levels).reshape(128, -1).max(axis=1).tolist() == [127] * 128
+    assert (np.abs(levels * steps[:, None, None, None] - weight) <= 0.501 * steps[:, None, None, None]).all()

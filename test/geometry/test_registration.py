@@ -1,0 +1,138 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dkn.errors import ConfigError, ImageError
+from dkn.geometry import CameraModel, Registration, registration
+
+DEPTH = CameraModel(128, 106, 91.5, 91.5, 64, 52, "plumb_bob", (0.09, -0.27, 0.0, 0.0, 0.09))
+COLOR = CameraModel(480, 270, 265, 265, 240, 135, "plumb_bob", (0.05, -0.04, 0.0, 0.0, 0.0))
+
+
+def moved(x: float = 0.0, y: float = 0.0, z: float = 0.0, angle: float = 0.0) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:3, 3] = x, y, z
+    return matrix
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numba":
+        pytest.importorskip("numba")
+        from dkn.geometry import numba_registration as module
+    else:
+        from dkn.geometry import numpy_registration as module  # type: ignore[no-redef]
+    monkeypatch.setattr(registration, "kernels", module)
+
+
+def test_a_plane_comes_to_the_depth_that_it_has_in_colour_s_view(kernels: None) -> None:
+    transform = moved(-0.052, 0.01, 0.004, angle=0.03)
+    # A slanted plane n·p = 1 in the depth camera's frame, and the same one in colour's.
+    normal = np.array([0.1, -0.15, 0.5])
+    x, y = DEPTH.rays()
+    depth = (1 / (normal[0] * x + normal[1] * y + normal[2])).astype(np.float32)
+    register = Registration(DEPTH, COLOR, transform)
+    result = register(depth)
+    n = transform[:3, :3] @ normal
+    x, y = register.grid.rays()
+    expected = (1 + n @ transform[:3, 3]) / (n[0] * x + n[1] * y + n[2])
+    inside = np.isfinite(result)
+    rows, columns = np.nonzero(inside)
+    # Colour's view is flatter and wider; within what both see there is no gap.
+    assert inside[8:-8, columns.min() + 8 : columns.max() - 8].all()
+    assert rows.min() == 0 and rows.max() == register.grid.height - 1
+    # A point lies up to half a pixel from the centre of the one it falls into.
+    slope = np.maximum(*(np.abs(g) for g in np.gradient(expected)))
+    assert (np.abs(result - expected)[inside] < 1.2 * slope[inside] + 1e-4).all()
+
+
+def test_the_nearer_surface_wins_and_shows_no_gaps(kernels: None) -> None:
+    # A board at 1 m before a wall at 3 m. The baseline moves the board's image further than the wall's beside it.
+    depth = np.full((106, 128), 3.0, np.float32)
+    depth[30:80, 40:90] = 1.0
+    pinhole = CameraModel(128, 106, 91.5, 91.5, 64, 52)
+    # Rolled, so that pixels of the board fall between those of the grid.
+    turned = np.eye(4)
+    turned[:2, :2] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    turned[0, 3] = -0.06
+    result = Registration(pinhole, pinhole, turned)(depth)
+    values = result[np.isfinite(result)]
+    assert (np.isclose(values, 1, atol=1e-4) | np.isclose(values, 3, atol=1e-4)).all()
+    corners = np.array([[39.5, 29.5], [89.5, 29.5], [89.5, 79.5], [39.5, 79.5]])
+    points = np.c_[(corners - [64, 52]) / 91.5, np.ones(4)] @ turned[:3, :3].T + turned[:3, 3]
+    u, v = pinhole.project(points)
+    # Well inside the board's image everything is the board, well outside nothing is.
+    rows, columns = np.mgrid[:106, :128]
+    inside = np.full(rows.shape, np.inf)
+    for k in range(4):
+        along = np.array([u[(k + 1) % 4] - u[k], v[(k + 1) % 4] - v[k]])
+        across = np.array([-along[1], along[0]]) / np.hypot(*along)
+        inside = np.minimum(inside, (columns - u[k]) * across[0] + (rows - v[k]) * across[1])
+    assert (result[inside > 1] == pytest.approx(1.0, abs=1e-4)) and not (result[inside < -1] < 2).any()
+
+
+def test_what_colour_sees_and_depth_does_not_is_unknown(kernels: None) -> None:
+    depth = np.full((106, 128), 3.0, np.float32)
+    depth[:, :64] = 1.0
+    pinhole = CameraModel(128, 106, 91.5, 91.5, 64, 52)
+    row = Registration(pinhole, pinhole, moved(x=-0.06))(depth)[50]
+    # Disparities: 91.5·0.06/1 = 5.49 pixels for the near half, which so ends at 58; 1.83 for the far one.
+    assert np.allclose(row[:58], 1.0, atol=1e-5) and np.allclose(row[63:126], 3.0, atol=1e-5)
+    assert np.isnan(row[59:61]).all() and np.isnan(row[127])
+
+
+def test_invalid_depth_stays_so(kernels: None) -> None:
+    depth = np.full((106, 128), 2.0, np.float32)
+    depth[40:60, 40:60] = np.nan
+    depth[10:20, 10:20], depth[20:30, 10:20] = 0, -1
+    pinhole = CameraModel(128, 106, 91.5, 91.5, 64, 52)
+    result = Registration(pinhole, pinhole, np.eye(4))(depth)
+    assert np.array_equal(np.isnan(result), ~(depth > 0)) and np.allclose(result[depth > 0], 2)
+
+
+def test_both_implementations_agree() -> None:
+    pytest.importorskip("numba")
+    from dkn.geometry import numba_registration, numpy_registration
+
+    columns = np.arange(128) * np.ones((106, 1))
+    depth = (2 + 0.3 * np.sin(columns / 9) + (columns > 60)).astype(np.float32)
+    depth[np.random.default_rng(0).random(depth.shape) < 0.05] = np.nan
+    for color in (COLOR, CameraModel(480, 270, 265, 265, 240, 135)):
+        register = Registration(DEPTH, color, moved(-0.05, 0, 0.01, 0.1))
+        size = register.grid.height, register.grid.width
+        one, other = (
+            module.register(depth, register._rays, register._lens, register._numbers, size, 0.04)
+            for module in (numba_registration, numpy_registration)
+        )
+        # A point on the edge of a pixel may fall to either side.
+        assert np.isclose(one, other, rtol=1e-5, equal_nan=True).mean() > 0.999
+
+
+def test_the_grid_is_as_coarse_as_the_depth_camera_sees() -> None:
+    grid = Registration(DEPTH, COLOR, np.eye(4)).grid
+    assert grid.fx == pytest.approx(DEPTH.fx, rel=0.02) and grid.width / grid.height == pytest.approx(16 / 9, rel=0.01)
+    fine = Registration(COLOR, DEPTH, np.eye(4)).grid
+    assert (fine.width, fine.height) == (DEPTH.width, DEPTH.height), "never finer than colour"
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ConfigError, match="rotation"):
+        Registration(DEPTH, COLOR, 2 * np.eye(4))
+    with pytest.raises(ImageError, match="its camera has"):
+        Registration(DEPTH, COLOR, np.eye(4))(np.ones((10, 10), np.float32))

@@ -1,0 +1,151 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The change of models that keeps a rate, with networks that take their time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+from dkn import CheckpointError, Upsampler, checkpoint
+from dkn.checkpoint import ModelInfo
+from dkn.networks import NetworkConfig, build
+from dkn_ros.parameters import Options
+from dkn_ros.pipeline.target_rate import ENOUGH, SETTLING
+from dkn_ros.upsampling import Upsampling, price
+
+SECONDS = {"a": 0.03, "a_small": 0.012, "a_tiny": 0.001, "b": 0.001}
+COLOR, DEPTH = np.zeros((480, 640, 3), np.uint8), np.ones((6, 8), np.float32)
+
+
+class Sleeper(Upsampler):
+    """Gives nothing but its size, and says how long that took: what a clock says depends on what else runs here."""
+
+    def __init__(self, name: str, options: Options):
+        if name not in SECONDS:
+            raise CheckpointError(f"no model {name!r}")
+        super().__init__(name, device="cpu")
+        self.name, self.max_depth = name, options.max_depth
+
+    def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        self.seconds = SECONDS[self.name] * color.shape[0] * color.shape[1] / COLOR[..., 0].size
+        time.sleep(self.seconds)
+        return np.ones(color.shape[:2], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("DKN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path))
+    for name, n in (("a", 32), ("a_small", 16), ("a_tiny", 8), ("b", 8)):
+        config = NetworkConfig(widths=(4, 4, 4, 4), n1=n, n2=n)
+        checkpoint.save(tmp_path / f"{name}.safetensors", build(config), ModelInfo(config, None, 10.0))
+    return tmp_path
+
+
+def run(upsampling: Upsampling, frames: int = 6 * (SETTLING + ENOUGH)) -> tuple[str, int]:
+    """Some frames; the model and the decimation in use then."""
+    for _ in range(frames):
+        result = upsampling(COLOR, DEPTH, 0.0)
+        upsampling.took(upsampling.upsampler.seconds, COLOR, DEPTH)
+        if upsampling._change is not None:
+            upsampling._change.join()
+    assert result.shape == tuple(n // upsampling.decimation for n in COLOR.shape[:2])
+    return upsampling.upsampler.name, upsampling.decimation
+
+
+def make(**options) -> tuple[Upsampling, list[str]]:
+    lines: list[str] = []
+    return Upsampling(Options(mode="a", **options), Sleeper, lines.append), lines
+
+
+def test_the_average_over_time_is_of_what_comes_out(monkeypatch):
+    depths = iter([1.0, 1.001, 1.001, 1.001])
+    monkeypatch.setattr(Sleeper, "__call__", lambda *_: np.full(COLOR.shape[:2], next(depths), np.float32))
+    upsampling, _ = make(temporal=0.5)
+    assert upsampling(COLOR, DEPTH, 5.0)[0, 0] == 1
+    assert 1 < upsampling(COLOR, DEPTH, 5.03)[0, 0] < np.float32(1.001)
+    upsampling.apply(Options(mode="a", temporal=0.9))  # another weight begins anew
+    assert upsampling(COLOR, DEPTH, 5.06)[0, 0] == np.float32(1.001)
+    upsampling.apply(Options(mode="a"))
+    assert upsampling(COLOR, DEPTH, 5.09)[0, 0] == np.float32(1.001)
+
+
+def test_without_a_rate_the_mode_is_used():
+    upsampling, lines = make(decimation=2)
+    assert run(upsampling) == ("a", 2)
+    assert not lines and upsampling.problem is None
+
+
+def test_the_largest_that_keeps_the_rate_is_used():
+    upsampling, lines = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    assert len(lines) == 1 and "target_rate 50 Hz: a_small takes over from a, which takes 3" in lines[0]
+    assert upsampling.problem is None
+    assert upsampling.values()["target rate [Hz]"] == 50
+    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=0.0, max_depth=7.0))
+    assert run(upsampling, 1) == ("a", 1) and upsampling.upsampler.max_depth == 7
+
+
+def test_where_there_is_one_size_only(models):
+    (models / "a_small.safetensors").unlink(), (models / "a_tiny.safetensors").unlink()
+    upsampling, lines = make(target_rate=50.0)
+    assert run(upsampling, SETTLING + ENOUGH + 2) == ("a", 1)
+    assert not lines and "target_rate 50 Hz is not kept: a takes 3" in upsampling.problem
+
+
+def test_decimation_comes_after_the_smaller_models(monkeypatch):
+    monkeypatch.setitem(SECONDS, "a_tiny", 0.028)
+    monkeypatch.setitem(SECONDS, "a_small", 0.029)
+    upsampling, _ = make(target_rate=100.0, decimation=0)
+    assert run(upsampling) == ("a", 2)
+
+
+def test_another_mode_and_one_that_cannot_be():
+    upsampling, lines = make()
+    with pytest.raises(CheckpointError):
+        upsampling.apply(Options(mode="c"))
+    assert run(upsampling, 1) == ("a", 1)
+    upsampling.apply(Options(mode="b", decimation=4))
+    assert run(upsampling, 1) == ("b", 4)
+    assert lines == ["mode is now b"]
+
+
+def test_what_kept_the_rate_is_remembered():
+    upsampling, _ = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    again, lines = make(target_rate=50.0)
+    assert run(again, 2) == ("a_small", 1)
+    assert lines == ["target_rate 50 Hz: a_small takes over from a"]
+    other, _ = make(target_rate=10.0)
+    assert run(other, 2) == ("a", 1)
+
+
+def test_a_dkn_says_what_it_costs(tmp_path, make_model, monkeypatch):
+    monkeypatch.setenv("DKN_MODELS", str(tmp_path))
+    for name, architecture, rmse in (("dkn_x8", "dkn", 2.4), ("fdkn_sensor", "fdkn", {"8x bicubic": 3.0})):
+        config = NetworkConfig(architecture, n1=8, n2=8)
+        network = build(config)
+        info = ModelInfo(config, 8 if architecture == "dkn" else None, 10.0, {"test_rmse_cm": rmse})
+        checkpoint.save(tmp_path / f"{name}.safetensors", network, info)
+    found = price("dkn", 8)
+    assert "20 % smaller (2.40 cm, 3.00 cm" in found
+    ratio = int(found.split(" takes ")[1].split()[0])
+    assert 10 < ratio < 60  # 16 passes in place of one, of more layers
