@@ -12,16 +12,24 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compiles every Triton kernel that a small run of the host code launches for GPUs that are not here, and prints it.
+"""Compiles every Triton kernel that the host code launches for GPUs that are not here, and prints what came of it.
 
-    python test/helpers/triton_compiler.py
+    python test/helpers/triton_compiler.py [--all] 80 87 89 90 120
 
-The interpreter forgives what the compiler refuses. Triton brings NVIDIA's assembler with it, so this needs no GPU.
+The interpreter forgives what the compiler refuses. Triton brings NVIDIA's assembler with it, so this needs no GPU. One
+line of JSON for each launch and compute capability: registers of a thread, bytes of its stack (spilled registers are
+there), bytes of shared memory, warps, and the kind of matrix product.
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,43 +43,101 @@ from dkn.networks import NetworkConfig, build
 from dkn.ops import triton_sampling
 from dkn.ops.sampling import regular_taps
 
-TARGETS = {"Orin": 87, "H100": 90}
 TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
+ASSEMBLERS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+NEW = 100  # the first capability that needs the newer of them
+COMMON = [{}, {"architecture": "dkn"}]
+NETWORKS = [
+    *COMMON,
+    {"kernel_size": 5},
+    {"kernel_size": 7},
+    {"guidance": "none"},
+    {"weights_from": "rgb", "offsets_from": "depth"},
+    {"residual": False},
+    {"n2": 128},
+    {"architecture": "dkn", "kernel_size": 5, "residual": False},
+]
 
 
-def compile_launch(function: JITFunction, *arguments: Any, grid: Any, warmup: bool, **named: Any) -> None:
-    """In the place of JITFunction.run: compile for what the arguments are, as a launch would, and launch nothing."""
-    parameters = inspect.signature(function.fn).parameters
-    options = {name: named.pop(name) for name in list(named) if name not in parameters}
-    bound = inspect.signature(function.fn).bind(*arguments, **named).arguments
-    signature, constants, aligned = {}, {}, {}
-    for i, (name, value) in enumerate(bound.items()):
-        if isinstance(value, torch.Tensor):
-            signature[name] = TYPES[value.dtype]
-            aligned[(i,)] = [["tt.divisibility", 16]]
-        elif isinstance(value, float):
-            signature[name] = "fp32"
-        elif parameters[name].annotation != inspect.Parameter.empty or value in (1, None):
-            signature[name], constants[name] = "constexpr", value
-        else:
-            signature[name] = "i32"
-    for machine, capability in TARGETS.items():
-        source = ASTSource(function, signature, constants, aligned)
-        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-        assert compiled.asm["cubin"]
-        product = "wgmma" if "wgmma.mma" in compiled.asm["ptx"] else "mma" if "mma.sync" in compiled.asm["ptx"] else "-"
-        print(machine, function.fn.__name__, *sorted(set(signature.values())), product)
+class Compiler:
+    """Stands in the place of JITFunction.run: compiles for what the arguments are, as a launch would, and launches
+    nothing."""
+
+    def __init__(self, capabilities: list[int]) -> None:
+        self.capabilities = capabilities
+        self.case = ""
+
+    def __call__(self, function: JITFunction, *arguments: Any, grid: Any, warmup: bool, **named: Any) -> None:
+        parameters = inspect.signature(function.fn).parameters
+        options = {name: named.pop(name) for name in list(named) if name not in parameters}
+        bound = inspect.signature(function.fn).bind(*arguments, **named).arguments
+        signature, constants, aligned = {}, {}, {}
+        for i, (name, value) in enumerate(bound.items()):
+            if isinstance(value, torch.Tensor):
+                signature[name] = TYPES[value.dtype]
+                aligned[(i,)] = [["tt.divisibility", 16]]
+            elif isinstance(value, float):
+                signature[name] = "fp32"
+            elif parameters[name].annotation != inspect.Parameter.empty or value in (1, None):
+                signature[name], constants[name] = "constexpr", value
+            else:
+                signature[name] = "i32"
+        for capability in self.capabilities:
+            source = ASTSource(function, signature, constants, aligned)
+            compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+            ptx = compiled.asm["ptx"]
+            found = {
+                "capability": capability,
+                "kernel": function.fn.__name__,
+                "case": self.case,
+                "types": sorted({t for t in signature.values() if t.startswith("*")}),
+                "warps": compiled.metadata.num_warps,
+                "shared": compiled.metadata.shared,
+                "product": "wgmma" if "wgmma.mma" in ptx else "mma" if "mma.sync" in ptx else "none",
+                **assembled(ptx, capability),
+            }
+            print(json.dumps(found), flush=True)
+
+
+def assembled(ptx: str, capability: int) -> dict[str, int]:
+    """Registers and stack of a thread, as NVIDIA's assembler says."""
+    assembler = ASSEMBLERS / ("ptxas-blackwell" if capability >= NEW else "ptxas")
+    if not assembler.exists():
+        assembler = ASSEMBLERS / "ptxas"
+    kind = re.search(r"\.target (\w+)", ptx)
+    assert kind
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        command = [str(assembler), "-v", f"--gpu-name={kind[1]}", file.name, "-o", "/dev/null"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    registers, stack = re.search(r"Used (\d+) registers", said), re.search(r"(\d+) bytes stack frame", said)
+    assert registers and stack, said
+    return {"registers": int(registers[1]), "stack": int(stack[1])}
 
 
 def main() -> None:
-    JITFunction.run = compile_launch
-    image, weights, offsets = (torch.zeros(2, n, 48, 64, requires_grad=True) for n in (1, 9, 18))
-    for shifts in (offsets, offsets.detach()):
-        triton_sampling.weighted_average(image, weights.bfloat16(), shifts, regular_taps(3), 15).sum().backward()
-    for dtype in (torch.float16, torch.float32):
-        network = build(NetworkConfig(n1=8))
-        features = [torch.zeros(2, 128, 12, 16, dtype=dtype)] * 2
-        triton_heads.upsample(triton_heads.pack(network, dtype), features, torch.zeros(2, 1, 48, 64))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("capabilities", type=int, nargs="+", help="compute capabilities, times ten")
+    parser.add_argument("--all", action="store_true", help="every kind of network, not the two common ones")
+    options = parser.parse_args()
+    compiler = Compiler(options.capabilities)
+    JITFunction.run = lambda function, *arguments, **named: compiler(function, *arguments, **named)
+    for size in (3, 5, 7) if options.all else (3,):
+        image, weights, offsets = (torch.zeros(2, n, 48, 64, requires_grad=True) for n in (1, size**2, 2 * size**2))
+        for shifts in (offsets, offsets.detach()):
+            compiler.case = f"k = {size}, offsets {'learned' if shifts.requires_grad else 'fixed'}"
+            result = triton_sampling.weighted_average(image, weights.bfloat16(), shifts, regular_taps(size), 15)
+            result.sum().backward()
+    for fields in NETWORKS if options.all else COMMON:
+        network = build(NetworkConfig(**{"n1": 8, **fields}))
+        size = (48, 64) if network.config.architecture == "dkn" else (12, 16)
+        for dtype in (torch.float16, torch.float32):
+            compiler.case = f"{fields}"
+            streams = sum(stream is not None for stream in (network.guidance_stream, network.depth_stream))
+            for batch in (1, 2) if options.all else (1,):
+                features = [torch.zeros(batch, network.config.n2, *size, dtype=dtype)] * streams
+                triton_heads.upsample(triton_heads.pack(network, dtype), features, torch.zeros(batch, 1, 48, 64))
 
 
 if __name__ == "__main__":
