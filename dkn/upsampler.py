@@ -239,13 +239,11 @@ class Upsampler:
         Returns:
             (H, W) float32, 0 to 1; 0 where there is no depth.
         """
-        low = np.asarray(depth, np.float32)
-        measured = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth)
-        return confidence(result, np.where(measured, low, np.float32(np.nan)))
+        return confidence(result, self._measured(np.asarray(depth, np.float32)))
 
     def _known_or_small(self, color: np.ndarray, low: np.ndarray, result: np.ndarray) -> np.ndarray:
         """(H, W) bool: where something was measured, or a small hole is."""
-        measured = np.where((low > 0) & (low >= self.min_depth) & (low <= self.max_depth), low, np.float32(np.nan))
+        measured = self._measured(low)
         small = small_holes(measured, self.hole_width * math.sqrt(3 * low.size / color.size))
         known, maps = np.isfinite(measured) | small, (torch.from_numpy(m)[None, None] for m in (measured, result))
         guide = torch.from_numpy(np.array(color, order="C"))
@@ -311,6 +309,11 @@ class Upsampler:
 
     def _upload(self, array: np.ndarray, device: torch.device) -> Tensor:
         return torch.from_numpy(np.array(array, order="C")).to(device)
+
+    def _measured(self, low: np.ndarray) -> np.ndarray:
+        """The depth as it is where it is valid, else NaN. On the host; `_valid` where the network runs."""
+        inside = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth)
+        return np.where(inside, low, np.float32(np.nan))
 
     def _valid(self, low: Tensor) -> Tensor:
         return (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()

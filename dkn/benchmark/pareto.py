@@ -33,6 +33,7 @@ from dkn.evaluation.baselines import BASELINES
 from dkn.evaluation.protocol import Method, bicubic, evaluate
 from dkn.upsampler import Upsampler
 from dkn.utils.device import choose_device
+from dkn.utils.visualize import headless_pyplot, save_figure
 
 FILTERS = ("guided filter", "joint bilateral", "fast global smoother")
 DEGRADATION = "nearest"  # point samples, as a sensor of few pixels gives them
@@ -113,13 +114,7 @@ def draw(found: Pareto, path: Path) -> None:
     Raises:
         ConfigError: matplotlib is missing.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise ConfigError("--figure needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = headless_pyplot()
     names = list(dict.fromkeys(e.dataset for e in found.entries))
     figure, panels = pyplot.subplots(1, len(names), figsize=(6 * len(names), 4.5), squeeze=False)
     for axes, name in zip(panels[0], names, strict=True):
@@ -135,6 +130,4 @@ def draw(found: Pareto, path: Path) -> None:
         axes.margins(x=0.25, y=0.15)
         axes.grid(which="both", alpha=0.3)
     figure.suptitle(found.device, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    save_figure(figure, path)

@@ -35,6 +35,7 @@ from dkn.errors import ConfigError
 from dkn.upsampler import Upsampler
 from dkn.utils.arguments import size
 from dkn.utils.tables import write_json
+from dkn.utils.visualize import headless_pyplot, save_figure
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -149,13 +150,7 @@ def draw(points: list[Point], path: Path) -> None:
     Raises:
         ConfigError: matplotlib is missing.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise ConfigError("--figure needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = headless_pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for (architecture, k), group in groupby(points, key=lambda p: (p.architecture, p.kernel_size)):
         some = list(group)
@@ -167,9 +162,7 @@ def draw(points: list[Point], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="ms", title="Dotted: as FLOP grow")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def _pixels(point: Point) -> int:

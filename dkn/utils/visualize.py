@@ -12,14 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Depth in false colour, and panels side by side."""
+"""Depth in false colour, panels side by side, and charts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+
+from dkn.errors import ConfigError
 
 _LABEL_HEIGHT = 26
 _FURTHER = 1.25  # away than the camera's is the view of points, so that what was near stays in it
@@ -105,3 +109,26 @@ def beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures of one height side by side, with a gap between them."""
     gap = np.full((pictures[0].shape[0], 6, 3), 255, np.uint8)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+
+
+def headless_pyplot() -> Any:
+    """matplotlib's pyplot, drawing without a display. matplotlib is an extra, imported when a chart is asked for.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise ConfigError("--figure needs matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure of `headless_pyplot` to a file, whose folder is made, and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    headless_pyplot().close(figure)

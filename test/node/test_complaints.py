@@ -42,13 +42,6 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, make_model) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "fdkn_x4.safetensors", scale=4)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def node(tmp_path_factory, models) -> Iterator[Bench]:
     with running(tmp_path_factory.mktemp("node"), models, mode="fdkn_x4") as bench:
         yield bench

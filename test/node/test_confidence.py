@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,6 @@ from sensor_msgs.msg import Image
 from dkn import Upsampler
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "fdkn_x4.safetensors", scale=4)
-    return folder
 
 
 @pytest.fixture(scope="module")

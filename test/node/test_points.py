@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,6 @@ def info_of(camera: CameraModel, frame: str) -> Any:
     info.d = list(camera.distortion)
     info.header.frame_id = frame
     return info
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "fdkn_x4.safetensors", scale=4)
-    return folder
 
 
 @pytest.fixture(scope="module")
