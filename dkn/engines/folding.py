@@ -68,7 +68,8 @@ def of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
         by_phase = weight.reshape(len(weight), 1, -1, *weight.shape[2:])  # channels · phases, as pixel_unshuffle has it
         mixed = by_phase * np.array(LUMA, np.float32)[:, None, None, None]
         weight = mixed.reshape(len(weight), -1, *weight.shape[2:])
-    return replace(stream, image="rgb", features=(replace(first, weight=weight), *others))
+    upper = None if first.input_range is None else white
+    return replace(stream, image="rgb", features=(replace(first, weight=weight, input_range=upper), *others))
 
 
 def _fold_stream(image: str, stream: Stream) -> FoldedStream:

@@ -55,16 +55,15 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def convolution(self, image: str, convolution: Convolution, step: float | None = None) -> str:
-        """`step`: for one in eight bits, what 1 stands for in an image that consists of bytes already."""
+    def convolution(self, image: str, convolution: Convolution) -> str:
         before, after = convolution.padding
         if convolution.input_range is None:
             weight = self.constant(convolution.weight)
         else:
             upper = convolution.input_range
-            image = (
-                self.of_bytes(self.to_bytes(image, upper), upper / 255) if step is None else self.of_bytes(image, step)
-            )
+            # Of an image that was `of_bytes` already too: changes nothing then, but without it OpenVINO (2026.4)
+            # does not know the convolution for one in eight bits.
+            image = self.of_bytes(self.to_bytes(image, upper), upper)
             weight = self.weight_of_eight_bits(convolution.weight)
         pads, dilations = [before, before, after, after], [convolution.dilation] * 2
         bias = self.constant(convolution.bias)
@@ -74,9 +73,9 @@ class Graph:
         """`image` rounded to 256 levels from 0 to `upper`."""
         return self.add("QuantizeLinear", image, self.constant(np.float32(upper / 255)), self.constant(np.uint8(0)))
 
-    def of_bytes(self, image: str, step: float) -> str:
-        """Bytes as numbers, in steps of `step`; a convolution of such levels is what runtimes know."""
-        return self.add("DequantizeLinear", image, self.constant(np.float32(step)), self.constant(np.uint8(0)))
+    def of_bytes(self, image: str, upper: float) -> str:
+        """Bytes as numbers, 256 levels from 0 to `upper`."""
+        return self.add("DequantizeLinear", image, self.constant(np.float32(upper / 255)), self.constant(np.uint8(0)))
 
     def weight_of_eight_bits(self, weight: np.ndarray) -> str:
         """Weights as −127..127 of a step for each output channel."""
@@ -167,9 +166,10 @@ def engine_graphs(
         else:
             stream = _phases_first(of_rgb(stream, 255), config.phases)
             images.append(_describe("color", ("batch", "rows", "columns", 3 * config.phases**2), TensorProto.UINT8))
-            cells = first.add("Transpose", "color", perm=[0, 3, 1, 2])
             if stream.features[0].input_range is None:
-                cells = first.add("Cast", cells, to=TensorProto.FLOAT)
+                cells = first.add("Cast", first.add("Transpose", "color", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+            else:
+                cells = first.add("Transpose", first.of_bytes("color", 255), perm=[0, 3, 1, 2])
         head = stream.weights or stream.offsets
         assert head is not None  # a stream without heads would not be there
         result = _features(first, stream, cells)
@@ -179,9 +179,10 @@ def engine_graphs(
         name = f"features_{i}"
         first.product_by_pixel([result], name)
         features.append(_describe(name, ("batch", "rows", "columns", len(stream.features[-1].bias)), kind))
-        given = second.add("Transpose", name, perm=[0, 3, 1, 2])
+        levels = second.of_bytes(name, head.input_range) if head.input_range is not None else name
+        given = second.add("Transpose", levels, perm=[0, 3, 1, 2])
         for kernel, count, made in zip(
-            ("weights", "offsets"), (taps, 2 * taps), _heads(second, stream, given, of_bytes=True), strict=True
+            ("weights", "offsets"), (taps, 2 * taps), _heads(second, stream, given), strict=True
         ):
             if made:
                 second.product_by_pixel([made], f"{kernel}_{i}")
@@ -197,19 +198,15 @@ def _describe(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FL
 def _features(graph: Graph, stream: FoldedStream, cells: str) -> str:
     """Name of what a stream's heads look at."""
     features = cells
-    for i, convolution in enumerate(stream.features):
-        features = graph.add("Relu", graph.convolution(features, convolution, 1 if i == 0 else None))
+    for convolution in stream.features:
+        features = graph.add("Relu", graph.convolution(features, convolution))
     return features
 
 
-def _heads(graph: Graph, stream: FoldedStream, features: str, of_bytes: bool = False) -> tuple[str, str]:
-    """Names of a stream's weights, after the sigmoid, and of its offsets; empty where it has no such head. `of_bytes`:
-    if the heads are to be done in eight bits, the features have these already."""
+def _heads(graph: Graph, stream: FoldedStream, features: str) -> tuple[str, str]:
+    """Names of a stream's weights, after the sigmoid, and of its offsets; empty where it has no such head."""
     weights, offsets = (
-        ""
-        if head is None
-        else graph.convolution(features, head, head.input_range / 255 if of_bytes and head.input_range else None)
-        for head in (stream.weights, stream.offsets)
+        "" if head is None else graph.convolution(features, head) for head in (stream.weights, stream.offsets)
     )
     return graph.add("Sigmoid", weights) if weights else "", graph.bound(offsets) if offsets else ""
 
