@@ -38,6 +38,9 @@ class Convolution:
     """Zeros before and after, the same for rows and columns."""
     input_range: float | None = None
     """To be done in eight bits, for inputs from 0 to this (`dkn.engines.quantisation`); None: in floating point."""
+    output_range: float | None = None
+    """Of a head: what it gives, weights after their sigmoid, is wanted in eight bits too, up to this on either side of
+    0; None: in floating point."""
 
 
 @dataclass(frozen=True)

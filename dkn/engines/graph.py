@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from dkn.engines.base import BySize, Engine
 from dkn.engines.folding import fold
-from dkn.engines.onnx_graph import engine_graphs
+from dkn.engines.onnx_graph import bytes_of_a_pixel, engine_graphs
 from dkn.engines.quantisation import quantise
 from dkn.networks import KernelNetwork
 from dkn.ops.numba_average import Average
@@ -66,8 +67,10 @@ class GraphEngine(Engine):
         self.graphs = tuple(graph.SerializeToString() for graph in graphs)
         """The two, as ONNX."""
         self._inputs = [value.name for value in graphs[0].graph.input]
-        self._channels = sum(value.type.tensor_type.shape.dim[3].dim_value for value in graphs[1].graph.output)
+        self._pixel_bytes = sum(bytes_of_a_pixel(value) for value in graphs[1].graph.output)
         self._taps = network.taps.cpu().numpy()
+        of_bytes = [s.offsets.output_range / 127 for s in quantised if s.offsets and s.offsets.output_range]
+        self._offset_unit = self.config.offset_unit * math.prod(of_bytes)
 
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
         return self.average(depth, self.features(self.images(color, depth)))
@@ -105,7 +108,7 @@ class GraphEngine(Engine):
             config.window,
             config.phases,
             residual=config.residual,
-            offset_unit=config.offset_unit,
+            offset_unit=self._offset_unit,
         )
 
         def bands(first: int, last: int) -> None:
@@ -129,9 +132,10 @@ class GraphEngine(Engine):
         return batch, rows * self.config.phases, columns * self.config.phases
 
     def band(self, rows: int, columns: int) -> int:
-        """Rows of the features that are done at once."""
-        most = -(-rows // torch.get_num_threads())
-        return max(1, min(most, BAND // (4 * self._channels * columns)))
+        """Rows of the features that are done at once: as many in each band, so that few are done twice."""
+        share = -(-rows // torch.get_num_threads())
+        most = max(1, BAND // (self._pixel_bytes * columns))
+        return -(-share // -(-share // most))
 
     @abstractmethod
     def runtime(self, batch: int, height: int, width: int) -> Runtime:

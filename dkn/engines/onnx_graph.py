@@ -85,6 +85,10 @@ class Graph:
         zeros = self.constant(np.zeros(len(step), np.int8))
         return self.add("DequantizeLinear", self.constant(levels), self.constant(step), zeros, axis=0)
 
+    def to_signed_bytes(self, image: str, upper: float) -> str:
+        """`image` rounded to levels from −`upper` (1) over 0 (128) to `upper` (255)."""
+        return self.add("QuantizeLinear", image, self.constant(np.float32(upper / 127)), self.constant(np.uint8(128)))
+
     def bound(self, value: str) -> str:
         """`value` held to a range that means nothing to offsets in pixels. For OpenVINO it means that the convolution
         before it writes float32 itself, as it does before a sigmoid, and not bfloat16 to be converted."""
@@ -151,7 +155,7 @@ def engine_graphs(
     Inputs of the first, those there are: color (N, rows, columns, 3p²) uint8 and depth (N, rows, columns,
     `depth_cell_size`) float32, made by `dkn.ops.numba_cells`. Its outputs, inputs of the second: features_0 … of each
     stream, (N, rows, columns, n2), float32 or uint8. Outputs of the second: weights_0, offsets_0 …, laid out as in
-    `kernels_graph`, those there are.
+    `kernels_graph`, those there are, float32 or uint8 as `dkn.ops.numba_average` takes them.
     """
     first, second, config = Graph(), Graph(), network.config
     images, features, kernels = [], [], []
@@ -186,13 +190,20 @@ def engine_graphs(
         ):
             if made:
                 second.product_by_pixel([made], f"{kernel}_{i}")
-                kernels.append(_describe(f"{kernel}_{i}", ("batch", "rows", "columns", count)))
+                kind = TensorProto.FLOAT if head.output_range is None else TensorProto.UINT8
+                kernels.append(_describe(f"{kernel}_{i}", ("batch", "rows", "columns", count), kind))
     return first.model(images, features), second.model(features, kernels)
 
 
 def _describe(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     """An input or output; a dimension with a name is free."""
     return helper.make_tensor_value_info(name, dtype, list(shape))
+
+
+def bytes_of_a_pixel(value: onnx.ValueInfoProto) -> int:
+    """Of an input or output whose channels come last."""
+    kind = value.type.tensor_type
+    return int(kind.shape.dim[3].dim_value * helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
 
 
 def _features(graph: Graph, stream: FoldedStream, cells: str) -> str:
@@ -205,10 +216,15 @@ def _features(graph: Graph, stream: FoldedStream, cells: str) -> str:
 
 def _heads(graph: Graph, stream: FoldedStream, features: str) -> tuple[str, str]:
     """Names of a stream's weights, after the sigmoid, and of its offsets; empty where it has no such head."""
-    weights, offsets = (
-        "" if head is None else graph.convolution(features, head) for head in (stream.weights, stream.offsets)
-    )
-    return graph.add("Sigmoid", weights) if weights else "", graph.bound(offsets) if offsets else ""
+    weights = offsets = ""
+    if stream.weights is not None:
+        weights = graph.add("Sigmoid", graph.convolution(features, stream.weights))
+        if stream.weights.output_range is not None:
+            weights = graph.to_bytes(weights, stream.weights.output_range)
+    if stream.offsets is not None:
+        offsets, upper = graph.convolution(features, stream.offsets), stream.offsets.output_range
+        offsets = graph.bound(offsets) if upper is None else graph.to_signed_bytes(offsets, upper)
+    return weights, offsets
 
 
 def _x_before_y(stream: FoldedStream, area: int) -> FoldedStream:

@@ -135,7 +135,8 @@ def test_eight_bits_lose_what_rounding_costs_and_more_where_the_cpu_sums_no_byte
     # bfloat16, where it takes part, comes on top.
     assert difference.mean() <= (1.5 if has_native_int8() else 6) * rounding.mean()
     assert rounding.max() > TOLERANCE["fp32"]
-    assert rounding.mean() <= 0.03 * (expected - depth[:, :1]).abs().mean()
+    # Most of it by offsets in bytes, here of tenths of a pixel between samples of noise.
+    assert rounding.mean() <= 0.08 * (expected - depth[:, :1]).abs().mean()
 
 
 @pytest.mark.parametrize("name", ["openvino", "torch"])

@@ -21,29 +21,52 @@ import pytest
 import torch
 
 from dkn.engines.folding import fold
-from dkn.engines.quantisation import FIRST_LAYER, _patches, input_ranges, quantise
+from dkn.engines.quantisation import FIRST_LAYER, _patches, best_range, find_ranges, quantise
 from dkn.networks import NetworkConfig, build
 
 
 @pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
 def test_ranges_are_those_of_the_network(architecture, liven):
     network = liven(build(NetworkConfig(architecture=architecture, guidance="grey")))
-    ranges = input_ranges(network)
+    ranges = find_ranges(network)
     color, depth = _patches()
     for image, stream in network.streams().items():
         layers = stream.layers()
-        assert len(ranges[image]) == len(layers) + 1
+        assert len(ranges[image].inputs) == len(layers) + 1
         x = {"grey": color.mean(1, keepdim=True), "depth": depth}[image]
         with torch.inference_mode():
             if architecture == "fdkn":
                 x = torch.nn.functional.pixel_unshuffle(x, 4)
             else:
                 x = torch.nn.functional.pad(x, (25, 24, 25, 24))
-            for upper, (conv, norm) in zip(ranges[image], layers, strict=False):
+            for upper, (conv, norm) in zip(ranges[image].inputs, layers, strict=False):
                 assert upper == pytest.approx(float(x.max()), rel=1e-5)
                 x = conv(x)
                 x = (x if norm is None else norm(x)).relu()
-        assert ranges[image][-1] == pytest.approx(float(x.max()), rel=1e-5)
+            assert ranges[image].inputs[-1] == pytest.approx(float(x.max()), rel=1e-5)
+
+
+def test_range_of_offsets():
+    """The largest of evenly spread ones; where one in ten thousand is a hundred times larger, it does not decide."""
+    assert best_range(torch.linspace(-3, 2, 1001)) == pytest.approx(3)
+    few = torch.linspace(-1, 1, 10_000)
+    few[17] = 100
+    upper = best_range(few)
+    assert 0.99 <= upper < 20
+
+    def error(upper: float) -> float:
+        step = upper / 127
+        return float(((few / step).round().clamp(-127, 127) * step - few).abs().mean())
+
+    assert error(upper) < min(error(100.0), error(0.5))
+    assert best_range(torch.zeros(5)) > 0
+
+
+def test_eq_7_has_its_kernels_in_floats(liven):
+    """Its weights count against each other, and the small ones would all be nothing."""
+    network = liven(build(NetworkConfig(residual=False)))
+    heads = [head for stream in quantise(fold(network), network) for head in (stream.weights, stream.offsets)]
+    assert all(head.input_range is not None and head.output_range is None for head in heads)
 
 
 def test_only_the_wide_layers_and_the_heads(liven):
@@ -51,6 +74,20 @@ def test_only_the_wide_layers_and_the_heads(liven):
     for stream in quantise(fold(network), network):
         assert [c.input_range is not None for c in stream.features] == [i >= FIRST_LAYER for i in range(6)]
         assert stream.weights.input_range == stream.offsets.input_range > 0
+        assert stream.weights.output_range == 1
+        assert stream.offsets.output_range > 0
+
+
+def test_heads_of_a_dead_stream_give_floats(liven):
+    """And so do those of the other, since an average takes one kind."""
+    network = liven(build(NetworkConfig()))
+    conv, norm = network.depth_stream.layers()[5]
+    conv.weight.data.zero_(), conv.bias.data.fill_(-1)
+    if norm is not None:
+        norm.bias.data.fill_(-100)
+    heads = [head for stream in quantise(fold(network), network) for head in (stream.weights, stream.offsets)]
+    assert [head.input_range is None for head in heads].count(True) == 2
+    assert all(head.output_range is None for head in heads)
 
 
 def test_a_dead_layer_stays_in_floating_point(liven):

@@ -190,6 +190,24 @@ def test_average_of_factors():
     assert np.abs(still - product).max() > 0.01
 
 
+@pytest.mark.parametrize("factors", [(1, 1), (2, 2), (2, 1), (1, 0)])
+@pytest.mark.parametrize("residual", [True, False])
+def test_average_of_bytes(factors, residual):
+    """Equal to that of the floats that the levels stand for."""
+    rng = np.random.default_rng(0)
+    depth = rng.random((9, 14), np.float32)
+    n_weights, n_offsets = factors
+    weights = rng.integers(0, 256, (n_weights, 3, 4, 144)).astype(np.uint8)
+    offsets = rng.integers(0, 256, (n_offsets, 3, 4, 288)).astype(np.uint8)
+    arguments = regular_taps(3).numpy(), 15, 4
+    step = 0.05 ** max(1, n_offsets)
+    result = average_kernels(depth, list(weights), list(offsets), *arguments, residual=residual, offset_unit=step)
+    floats = [w / np.float32(255) for w in weights], [np.float32(0.05) * (o.astype(np.float32) - 128) for o in offsets]
+    expected = average_kernels(depth, *floats, *arguments, residual=residual)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert np.abs(expected - depth).max() > 0.01
+
+
 @pytest.mark.parametrize("phases", [1, 4])
 def test_cells(phases):
     """Against torch's pixel_unshuffle of the image continued by its last row and column."""
