@@ -20,7 +20,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -197,8 +197,8 @@ class Upsampler:
             self._path_by_scale[scale] = find_model(self._model, scale)
         path = self._path_by_scale[scale]
         if path not in self._loaded:
-            if self.device.type == "cpu" and self.fill_holes != "all":
-                warm_up()
+            if self.device.type == "cpu":
+                _compile()
             network, info = checkpoint.load(path)
             self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
         self._latest = self._loaded[path]
@@ -340,6 +340,17 @@ class Upsampler:
         # Of small holes: on the host.
         known = upsample_validity(valid, guide, low, result) if self.fill_holes == "none" else valid.any()
         return result.masked_fill(~known, math.nan)[0, 0]
+
+
+@cache
+def _compile() -> None:
+    """Compile what depth passes on its way, once a process: not while the first frame waits (some seconds, or a part of
+    one where Numba kept it)."""
+    valid = torch.tensor([[True, False], [True, True]])[None, None]
+    low = torch.ones(1, 1, 2, 2)
+    filled = prepare(low, valid, (6, 6), 1.0, 4).filled
+    clamp_to_local_range(torch.ones(1, 1, 6, 6), filled, valid, 1)
+    warm_up()
 
 
 def _make(kind: type[Upsampler], options: dict[str, Any]) -> Upsampler:

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from dkn.depth.units import Depth
 
 try:
-    from dkn.depth import numba_confidence as kernels
+    from dkn.depth.kernels import numba_confidence as kernels
 except ImportError:  # Numba is an extra: without it, slower and the same
-    from dkn.depth import numpy_confidence as kernels  # type: ignore[no-redef]
+    from dkn.depth.kernels import numpy_confidence as kernels  # type: ignore[no-redef]
 
 TOLERANCE = 0.02
 """Relative error up to which a depth is right."""

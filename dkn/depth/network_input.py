@@ -25,6 +25,11 @@ from torch import Tensor
 
 from dkn.depth.resample import fill_holes, resize_bicubic
 
+try:
+    from dkn.depth.kernels import numba_network_input as compiled
+except ImportError:  # Numba is an extra: without it, slower and the same
+    compiled = None  # type: ignore[assignment]
+
 OCTAVES = 4  # from a scale of 1 to 16
 
 # Of `mixed_pixels`:
@@ -83,9 +88,13 @@ def input_channels(depth: Tensor, low: Tensor, valid: Tensor, channels: int) -> 
         return depth
     size = depth.shape[2:]
     scale = math.sqrt(math.prod(size) / math.prod(valid.shape[2:]))
-    measured = F.interpolate(valid.to(depth.dtype), size=tuple(size), mode="bilinear")
-    mixed = mixed_pixels(low, valid).expand_as(depth)
-    return torch.cat((depth, measured, torch.full_like(depth, math.log2(scale) / OCTAVES), mixed), dim=1)
+    measured = valid.to(depth.dtype)
+    shown = depth.new_empty(len(depth), channels, *size)
+    shown[:, :1] = depth
+    shown[:, 1:2] = measured if measured.shape == depth.shape else F.interpolate(measured, size=size, mode="bilinear")
+    shown[:, 2] = math.log2(scale) / OCTAVES
+    shown[:, 3:] = mixed_pixels(low, valid)
+    return shown
 
 
 def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
@@ -103,6 +112,10 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N, 1, 1, 1), 0 to 1.
     """
+    if compiled is not None and depth.device.type == "cpu" and depth.dtype == torch.float32:
+        maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
+        mixed = [compiled.mixed_pixels(d, v, LINES, STEP, FLAT, MIXED, MIXED_EDGES) for d, v in maps]
+        return depth.new_tensor(mixed)[:, None, None, None]
     count = depth.new_full((len(depth), 1, 1, 1), MIXED_EDGES)
     total = MIXED * count
     for axis in (2, 3):

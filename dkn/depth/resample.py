@@ -24,6 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+try:
+    from dkn.depth.kernels import numba_resample as compiled
+except ImportError:  # Numba is an extra: without it, slower and the same
+    compiled = None  # type: ignore[assignment]
+
 OVERSHOOT = 0.1  # how far, in local ranges, an upsampled depth may leave the values around it
 
 
@@ -52,6 +57,9 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
         depth: (N, 1, H, W); anything where not valid.
         valid: (N, 1, H, W) bool, with at least one valid pixel in each map.
     """
+    if _compilable(depth):
+        maps = zip(depth.numpy(), valid.numpy(), strict=True)
+        return torch.from_numpy(np.stack([[compiled.fill_holes(d[0], v[0])] for d, v in maps]))
     if max(depth.shape[2:]) == 1 or (is_readable(valid) and bool(valid.all())):
         return depth
     height, width = depth.shape[2:]
@@ -92,7 +100,12 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     """
     size = result.shape[2:]
     # Two input pixels for the bicubic kernel, and those that the taps can reach.
-    radius = [2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True)]
+    rows, columns = (2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True))
+    radius = rows, columns
+    if _compilable(result):
+        maps = zip(*(x.numpy()[:, 0] for x in (result, depth, valid)), strict=True)
+        clamped = [compiled.clamp_to_local_range(r, d, v, radius, OVERSHOOT) for r, d, v in maps]
+        return torch.from_numpy(np.stack(clamped)[:, None])
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
@@ -106,12 +119,16 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     return result.clamp(low, high)
 
 
+def _compilable(tensor: Tensor) -> bool:
+    return compiled is not None and tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
 def is_readable(tensor: Tensor) -> bool:
     """Whether its values may decide what is done next: a GPU would wait for the answer, and a CUDA graph cannot."""
     return not tensor.is_cuda
 
 
-def _local_max(x: Tensor, radius: list[int]) -> Tensor:
+def _local_max(x: Tensor, radius: tuple[int, int]) -> Tensor:
     """Largest value within `radius` (rows, columns) of each pixel of x (N, C, h, w)."""
     for axis, r in zip((2, 3), radius, strict=True):
         padding = (r, r, 0, 0) if axis == 3 else (0, 0, r, r)

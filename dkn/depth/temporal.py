@@ -33,9 +33,9 @@ from dkn.depth.units import Depth
 from dkn.errors import ConfigError, ImageError
 
 try:
-    from dkn.depth import numba_temporal as kernels
+    from dkn.depth.kernels import numba_temporal as kernels
 except ImportError:  # Numba is an extra: without it, slower and the same
-    from dkn.depth import numpy_temporal as kernels  # type: ignore[no-redef]
+    from dkn.depth.kernels import numpy_temporal as kernels  # type: ignore[no-redef]
 
 NOISE = (0.002, 0.0028)
 """Deviation of a depth: metres, and metres at 1 m, there growing with z² (Kinect v1, Xtion)."""

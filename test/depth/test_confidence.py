@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkn.depth import numpy_confidence
 from dkn.depth.confidence import COEFFICIENTS, confidence, expand, features
+from dkn.depth.kernels import numpy_confidence
 
 
 def scene(seed: int = 0, size: tuple[int, int] = (24, 32), low: tuple[int, int] = (6, 8)):
@@ -32,7 +32,7 @@ def scene(seed: int = 0, size: tuple[int, int] = (24, 32), low: tuple[int, int] 
 
 @pytest.mark.parametrize("sizes", [((24, 32), (6, 8)), ((7, 5), (7, 5)), ((9, 13), (2, 3)), ((4, 4), (1, 1))])
 def test_the_compiled_form_is_the_same(sizes):
-    numba_confidence = pytest.importorskip("dkn.depth.numba_confidence")
+    numba_confidence = pytest.importorskip("dkn.depth.kernels.numba_confidence")
     result, low = scene(1, *sizes)
     np.testing.assert_allclose(
         numba_confidence.features(result, low, 1.5), numpy_confidence.features(result, low, 1.5), atol=2e-5

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from dkn.data.rendered.room import Scene, render_sequence
-from dkn.depth import numpy_temporal
+from dkn.depth.kernels import numpy_temporal
 from dkn.depth.temporal import AT_REST, COLOR_GATE, GATE, LONGEST_GAP, MOVING, NOISE, TemporalFilter, apparent_motion
 from dkn.errors import ConfigError, ImageError
 
@@ -50,7 +50,7 @@ def test_a_still_scene_becomes_quiet():
 
 
 def test_the_compiled_form_is_the_same():
-    numba_temporal = pytest.importorskip("dkn.depth.numba_temporal")
+    numba_temporal = pytest.importorskip("dkn.depth.kernels.numba_temporal")
     rng = np.random.default_rng(1)
     depth = rng.uniform(0.5, 6, SIZE).astype("f")
     mean = (depth + 2 * sigma(depth) * rng.standard_normal(SIZE)).astype("f")

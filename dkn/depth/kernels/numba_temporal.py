@@ -33,7 +33,7 @@ def average(
     growing: np.float32,
     result: Depth,
 ) -> None:
-    """As `dkn.depth.numpy_temporal.average`."""
+    """As `dkn.depth.kernels.numpy_temporal.average`."""
     for y in range(depth.shape[0]):
         for x in range(depth.shape[1]):
             now = depth[y, x]

@@ -21,13 +21,13 @@ import math
 import numpy as np
 from numba import njit
 
-from dkn.depth.numpy_confidence import COUNT, LEAST
+from dkn.depth.kernels.numpy_confidence import COUNT, LEAST
 from dkn.ops.compilation import compiled
 
 
 @compiled(nogil=True)
 def probability(result: np.ndarray, low: np.ndarray, scale: float, coefficients: np.ndarray) -> np.ndarray:
-    """(H, W) float32, 0 where `result` has no depth; arguments as of `dkn.depth.numpy_confidence.probability`."""
+    """(H, W) float32, 0 where `result` has no depth; arguments as of `numpy_confidence.probability`."""
     height, width = result.shape
     out = np.zeros((height, width), np.float32)
     found = np.empty(COUNT + 1, np.float32)
@@ -48,7 +48,7 @@ def probability(result: np.ndarray, low: np.ndarray, scale: float, coefficients:
 
 @compiled(nogil=True)
 def features(result: np.ndarray, low: np.ndarray, scale: float) -> np.ndarray:
-    """(H, W, 6) float32; arguments as of `dkn.depth.numpy_confidence.features`."""
+    """(H, W, 6) float32; arguments as of `numpy_confidence.features`."""
     height, width = result.shape
     out = np.zeros((height, width, COUNT), np.float32)
     for y in range(height):

@@ -1,0 +1,137 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`dkn.depth.resample` compiled: holes, and what is held to the range of its surroundings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dkn.depth.units import Depth, Mask
+from dkn.ops.compilation import compiled
+from dkn.ops.rows import in_rows
+
+
+def fill_holes(depth: Depth, valid: Mask) -> Depth:
+    """`dkn.depth.resample.fill_holes` of one map: (h, w) float32, (h, w) bool → (h, w) float32."""
+    filled = np.where(valid, depth, np.float32(0))
+    _fill(filled, valid)
+    return filled
+
+
+def _fill(depth: Depth, valid: Mask) -> None:
+    """In place; `depth` is zero where not valid."""
+    if max(depth.shape) == 1 or valid.all():
+        return
+    coarse, known = _down(depth, valid)
+    _fill(coarse, known)
+    _up(coarse, valid, depth)
+
+
+@compiled(nogil=True, error_model="numpy")
+def _down(depth, valid):  # type: ignore[no-untyped-def]
+    """The mean of what is valid of 2×2 pixels, and whether anything is."""
+    height, width = depth.shape
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    coarse, known = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.bool_)
+    for i in range(rows):
+        # Beyond the end a row or column counts twice, which changes no mean.
+        y, below = 2 * i, min(2 * i + 1, height - 1)
+        for j in range(columns):
+            x, right = 2 * j, min(2 * j + 1, width - 1)
+            total = depth[y, x] + depth[y, right] + depth[below, x] + depth[below, right]
+            count = np.int32(valid[y, x]) + np.int32(valid[y, right]) + np.int32(valid[below, x])
+            count += np.int32(valid[below, right])
+            known[i, j] = count > 0
+            coarse[i, j] = total / np.float32(max(count, 1))
+    return coarse, known
+
+
+@compiled(nogil=True, error_model="numpy")
+def _up(coarse, valid, depth):  # type: ignore[no-untyped-def]
+    """Write the bilinear value of the coarser level where nothing is valid."""
+    height, width = depth.shape
+    rows, columns = coarse.shape
+    near, far = np.float32(0.75), np.float32(0.25)
+    for y in range(height):
+        i = y // 2
+        k = min(max(i + 2 * (y % 2) - 1, 0), rows - 1)  # the row on the other side
+        for x in range(width):
+            if not valid[y, x]:
+                j = x // 2
+                m = min(max(j + 2 * (x % 2) - 1, 0), columns - 1)
+                upper = near * coarse[i, j] + far * coarse[i, m]
+                depth[y, x] = near * upper + far * (near * coarse[k, j] + far * coarse[k, m])
+
+
+def clamp_to_local_range(result: Depth, depth: Depth, valid: Mask, radius: tuple[int, int], overshoot: float) -> Depth:
+    """`dkn.depth.resample.clamp_to_local_range` of one map.
+
+    Args:
+        result: (H, W) float32.
+        depth, valid: (h, w) float32 and bool.
+        radius: rows and columns of `depth` on either side.
+        overshoot: `OVERSHOOT`.
+
+    Returns:
+        (H, W) float32.
+    """
+    low, high = _local_range(depth, valid, radius)
+    unknown = low > high
+    if unknown.any():
+        of_all = _local_range(depth, np.ones_like(valid), radius)
+        low, high = np.where(unknown, of_all[0], low), np.where(unknown, of_all[1], high)
+    height, width = result.shape
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip((height, width), depth.shape, strict=True))
+    clamped = np.empty_like(result)
+    in_rows(_clamp, height, result, low, high, rows, columns, np.float32(overshoot), clamped)
+    return clamped
+
+
+def _local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> tuple[Depth, Depth]:
+    """The least and the largest depth within `radius` of each pixel; the first above the second where nothing there is
+    valid."""
+    window = np.ones([2 * r + 1 for r in radius], np.uint8)
+    found: list[Any] = [depth, depth]
+
+    def extremes(first: int, last: int) -> None:
+        for i in range(first, last):
+            nothing, extreme = ((np.inf, cv2.erode), (-np.inf, cv2.dilate))[i]
+            some: Any = np.where(valid, depth, np.float32(nothing))
+            found[i] = extreme(some, window)
+
+    in_rows(extremes, 2)
+    return found[0], found[1]
+
+
+@compiled(nogil=True)
+def _clamp(first, last, result, low, high, rows, columns, overshoot, out):  # type: ignore[no-untyped-def]
+    width = result.shape[1]
+    least, most = np.empty(width, np.float32), np.empty(width, np.float32)
+    for y in range(first, last):
+        i = rows[y]
+        if y == first or i != rows[y - 1]:
+            for x in range(width):
+                bottom, top = low[i, columns[x]], high[i, columns[x]]
+                margin = overshoot * (top - bottom)
+                # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays
+                # positive.
+                least[x] = bottom - min(margin, overshoot * max(bottom, np.float32(0)))
+                most[x] = top + margin
+        for x in range(width):
+            value = result[y, x]
+            out[y, x] = least[x] if value < least[x] else most[x] if value > most[x] else value
