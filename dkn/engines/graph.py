@@ -20,6 +20,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -36,6 +37,7 @@ from dkn.ops.numba_average import Average
 from dkn.ops.numba_cells import color_cells, depth_cells
 from dkn.ops.rows import in_rows
 from dkn.utils.device import has_native_bf16
+from dkn.utils.signals import keep_signal_stack
 
 Arrays = Mapping[str, np.ndarray]
 BAND = 6_000_000
@@ -156,9 +158,7 @@ class OpenVINOEngine(GraphEngine):
     name = "openvino"
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = _openvino()
         half = precision in ("bf16", "int8") and has_native_bf16()  # OpenVINO does not emulate it
         super().__init__(network, device, precision, half)
         self._hints = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -184,6 +184,17 @@ class OpenVINOEngine(GraphEngine):
         request = self._core.compile_model(model, "CPU", hints).create_infer_request()
         request.infer()  # what is still to be prepared, before several of them run at once
         return request
+
+
+@cache
+def _openvino() -> Any:
+    """Its core, with the plugin for CPUs loaded."""
+    import openvino
+
+    core = openvino.Core()
+    with keep_signal_stack():
+        core.get_property("CPU", "FULL_DEVICE_NAME")
+    return core
 
 
 class OpenVINORuntime:

@@ -258,6 +258,12 @@ class Usage:
         return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     @property
+    def peak_mb(self) -> float:
+        """The most that was ever resident, with what is shared."""
+        lines = (self._folder / "status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**10
+
+    @property
     def files(self) -> int:
         """Open file descriptors."""
         return len(list((self._folder / "fd").iterdir()))

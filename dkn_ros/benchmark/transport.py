@@ -15,7 +15,7 @@
 """`dkn-replay --benchmark`: what transport and node cost without a network, with and without the Fast DDS profiles.
 
 A camera sends colour and depth to a node that gives back the depth as it came, in another process, and listens for it.
-Or, with `--start` and `--overload`, to the node as users run it.
+Or, with `--start`, `--overload` and `--rates`, to the node as users run it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from dkn.utils.arguments import size
+from dkn.utils.device import instruction_sets
+from dkn.utils.machine import processor
+from dkn_ros.benchmark import rates
 from dkn_ros.fast_dds import (
     NO_PROFILE,
     NODE_PROFILE,
@@ -130,6 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="measure instead the node with its network, behind faster cameras",
     )
+    parser.add_argument(
+        "--rates", action="store_true", help="measure instead whether the node keeps the rate of several cameras"
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return exit_status("dkn-replay --benchmark", partial(_run, parser.parse_args(arguments)))
 
@@ -141,6 +147,9 @@ def _run(given: argparse.Namespace) -> None:
         return
     if given.overload:
         _overloads(given)
+        return
+    if given.rates:
+        _rates(given)
         return
     for name, meaning in TRANSPORTS.items():
         print(f"{name}: {meaning}")
@@ -163,7 +172,16 @@ def _overloads(given: argparse.Namespace) -> None:
     _write(given.json, results)
 
 
-def _write(path: Path | None, results: Sequence[Result | Overload]) -> None:
+def _rates(given: argparse.Namespace) -> None:
+    print(f"cameras at {rates.RATE:g} Hz, {processor()} ({instruction_sets()})\n\n{rates.HEADER}", flush=True)
+    results = []
+    for camera in rates.CAMERAS:
+        results.append(_alone(rates.measure, camera, given.seconds))
+        print(rates.row(results[-1]), flush=True)
+    _write(given.json, results)
+
+
+def _write(path: Path | None, results: Sequence[Result | Overload | rates.Kept]) -> None:
     if path:
         path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
 
