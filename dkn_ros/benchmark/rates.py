@@ -30,8 +30,8 @@ from dkn_ros.fast_dds import fast_dds_environment
 from dkn_ros.node_process import PROGRAM
 
 RATE = 30.0  # pairs per second
-CALM, SETTLING = 6.0, 60.0  # seconds without a change that are waited for; at most
-STEPS = ("model", "engine", "decimation")  # of what the node says: what changes until it has settled
+CALM, SETTLING = 8.0, 90.0  # seconds without a change that are waited for; at most
+STEPS = ("model", "engine", "decimation")  # with these begins what the node says and changes until it has settled
 
 Size = tuple[int, int]
 
@@ -92,7 +92,7 @@ def measure(camera: Camera, seconds: float) -> Kept:
         begin = since = time.monotonic()
         while (now := time.monotonic()) < min(since + CALM, begin + SETTLING):
             before, said = said, rig.values()
-            if any(said.get(name) != before.get(name) for name in STEPS):
+            if any(said.get(name) != before.get(name) for name in {**said, **before} if name.startswith(STEPS)):
                 since = now
         node = Usage(rig.node.pid)
         before, cpu_s, back, begin = said, node.cpu_s, len(rig.round_trips_ms), time.monotonic()

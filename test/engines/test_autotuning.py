@@ -27,7 +27,7 @@ from torch import Tensor
 
 from dkn.engines import Choice, Engine, Runner, candidates, registry
 from dkn.engines.selection import autotuning, memory
-from dkn.engines.selection.autotuning import FRAMES, PIXELS, TIE, _middle, fastest
+from dkn.engines.selection.autotuning import FRAMES, OUTDONE, PIXELS, TIE, _middle, fastest
 from dkn.engines.selection.memory import recall, remember
 from dkn.networks import NetworkConfig, build
 
@@ -110,6 +110,32 @@ def test_the_fastest_takes_over_and_is_remembered(made, cache):
     assert again.engine.choice.name == "quick" and made == ["quick"]
     run(again, FRAMES)
     assert again.engine.choice.name == "quick" and made == ["quick"]  # nothing was measured
+
+
+def test_what_was_far_slower_for_another_network_is_not_made(made):
+    """For one that was as good there, and for one that was never there, it is."""
+    other = {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": OUTDONE + 0.1, "fine (cpu, fp32)": OUTDONE - 0.1}
+    remember(NetworkConfig(n1=16), SIZE, other)
+    candidates = choices("slow", "quick", "fine", "new")
+    runner = Runner(idle_network(), candidates, candidates)
+    run(runner, FRAMES)
+    assert set(made) == {"slow", "fine", "new"} == {name.split()[0] for name in runner.autotuner.times}
+    made.clear()
+    remember(NetworkConfig(n1=16), (99, 99), {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 1.0})
+    run(runner, FRAMES, (16, 24))
+    assert "quick" in made  # it was not slow everywhere
+
+
+def test_more_digits_are_not_tried_of_a_runtime_that_is_slow_with_few(made):
+    """Unless it is not much slower."""
+    few = [Choice(name, CPU, precision) for name in ("slow", "quick") for precision in ("fp32", "int8")]
+    runner = Runner(idle_network(), choices("instant"), [*choices("instant"), *few])
+    run(runner, FRAMES)
+    assert made == ["instant", "slow", "quick"]
+    near = [Choice("quick", CPU, precision) for precision in ("fp32", "int8")]
+    runner = Runner(idle_network(), near[1:], near)
+    run(runner, FRAMES, (16, 24))
+    assert set(runner.autotuner.times) == {"quick (cpu, int8)", "quick (cpu, fp32)"}
 
 
 def test_each_size_has_its_own(made):

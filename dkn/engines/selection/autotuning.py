@@ -28,7 +28,7 @@ from torch import Tensor
 
 from dkn.engines.base import PRECISIONS, Engine, log
 from dkn.engines.registry import Choice
-from dkn.engines.selection.memory import Times, recall, remember
+from dkn.engines.selection.memory import Times, recall, recall_others, remember
 from dkn.networks import KernelNetwork
 
 FRAMES = 10  # of one size that have to come first: for a few it is not worth it
@@ -36,6 +36,7 @@ RUNS = 3  # timed ones of each engine, after one that is not
 BUDGET = 1.0  # seconds of the engines' time in all, what is compiled not counted
 PIXELS = 640 * 480  # of an image; the middle of a larger one is timed
 HOPELESS = 1.3  # times as slow as the best at the first run: no second one
+OUTDONE = 1.5  # times as slow as the best: what should be no faster is not even made, which takes seconds and memory
 TIE = 1.05  # times as slow as the fastest: the more precise one is taken
 
 Make = Callable[[Choice], Engine]
@@ -119,9 +120,11 @@ class Autotuner:
     def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
         """The least milliseconds of each, and the best engine but for `serving`."""
         times: Times = {str(serving): self._time(serving, color, depth)}
-        best, spent = serving, 0.0
-        for choice in self._choices:
-            if str(choice) in times or spent > BUDGET:
+        best, spent, slow = serving, 0.0, self._slow_elsewhere()
+        # The least precise first: a runtime is no faster with more digits.
+        for choice in sorted(self._choices, key=lambda choice: -PRECISIONS.index(choice.precision)):
+            outdone = str(choice) in slow or self._outdone(choice, times)
+            if str(choice) in times or outdone or spent > BUDGET:
                 continue
             try:
                 engine = self._make(choice)
@@ -141,6 +144,20 @@ class Autotuner:
             if fastest(times) == str(engine):
                 best = engine
         return times, best
+
+    def _slow_elsewhere(self) -> set[str]:
+        """Names of engines that were far slower than the best whenever another network was measured here."""
+        least: Times = {}
+        for times in recall_others(self._network.config):
+            for name, ms in times.items():
+                ratio = ms / min(times.values())
+                least[name] = min(ratio, least.get(name, ratio))
+        return {name for name, ratio in least.items() if ratio > OUTDONE}
+
+    def _outdone(self, choice: Choice, times: Times) -> bool:
+        """Whether the same runtime with fewer digits was far slower than the best."""
+        same = [times[str(other)] for other in self._choices if other.name == choice.name and str(other) in times]
+        return any(ms > OUTDONE * min(times.values()) for ms in same)
 
     def _time(self, engine: Engine, color: Tensor, depth: Tensor) -> float:
         with self.turn:

@@ -61,6 +61,13 @@ def recall(subject: object, size: tuple[int, int] | None = None) -> Times:
     return dict(found or {})
 
 
+def recall_others(subject: object) -> list[Times]:
+    """What was measured on this processor, with these versions, of other subjects, at every size."""
+    here, own = entry(""), entry(subject)
+    found = [sizes for key, sizes in _read().items() if key.startswith(here) and key != own]
+    return [times for sizes in found for times in sizes.values() if times]
+
+
 def remember(subject: object, size: tuple[int, int], times: Times) -> None:
     """Keep what was measured for images of `size` (H, W), if the file can be written."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home
