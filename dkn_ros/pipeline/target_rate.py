@@ -28,6 +28,7 @@ from dataclasses import dataclass
 SETTLING = 5  # frames after a change that do not count: what is new is not warm yet
 FEW, ENOUGH = 5, 15  # frames that decide: where it is hopeless, and else
 HOPELESS = 1.5  # times as long as there is time
+FAR, AT_ONCE = 3.0, 3  # times as long, in each of the first so many frames: not even what is cold explains that
 SHARE = 0.92  # of the period that a frame may take; the rest is for what goes on beside it
 MARGIN = 0.85  # of that, for a better step to be tried
 CALM_S = 10.0  # seconds that a better step has to look possible before it is tried
@@ -95,7 +96,12 @@ class TargetRate:
         """
         if self._settling:
             self._settling -= 1
-            return None
+            self._cold.append(seconds)
+            least = min(self._cold)
+            if len(self._cold) < AT_ONCE or least <= FAR * self._budget_s:
+                return None
+            self._note(least)
+            return self._lower(least)
         self._recent.append(seconds)
         if len(self._recent) < FEW:
             return None
@@ -112,6 +118,7 @@ class TargetRate:
     def _begin(self, at_first: float | None = None) -> None:
         self._recent: deque[float] = deque(maxlen=ENOUGH)
         self._settling = SETTLING
+        self._cold: list[float] = []
         self._at_first = at_first  # its median when the other steps were known as they are
         self._calm_since_s: float | None = None
 

@@ -77,6 +77,20 @@ def test_what_is_hopeless_is_left_soon():
     assert simulated.changes[0][0] < 0.5 * ENOUGH  # before a whole window has passed
 
 
+def test_what_is_far_too_slow_is_left_at_once():
+    simulated = Machine(30, times(0.5, 0.02, 0.01, 0.01))
+    simulated.run(1.7)
+    assert [step for _, step in simulated.changes] == [TINY]  # the best that may keep the rate, by its cost
+
+
+def test_frames_of_what_is_still_cold_change_nothing():
+    target = TargetRate(30, COSTS)
+    cold = [1.0, 0.8, 0.02, 0.02, 0.02]
+    assert [target.add(seconds, k / 30) for k, seconds in enumerate(cold + 3 * ENOUGH * [0.02])] == [None] * (
+        len(cold) + 3 * ENOUGH
+    )
+
+
 def test_one_slow_frame_changes_nothing():
     simulated = Machine(30, times(0.02, 0.01, 0.01, 0.01))
     for _ in range(10):
