@@ -87,6 +87,7 @@ class TargetRate:
     def pause(self) -> None:
         """Times are of no use at the moment: something else runs here for a while."""
         self._recent.clear()
+        self._cold.clear()
 
     def add(self, seconds: float, now_s: float) -> Step | None:
         """One frame took so long.

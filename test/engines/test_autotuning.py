@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -230,3 +232,20 @@ def test_candidates(monkeypatch):
     assert {c.precision for c in candidates(CPU, precision="int8")} == {"int8"}
     assert {c.name for c in candidates(CPU, "onnx")} == {"onnx"}
     assert candidates(CPU, "onnx", "fp32") == candidates(torch.device("cuda")) == []
+
+
+PROGRAM = """
+import numpy as np
+from dkn import Upsampler
+
+upsampler = Upsampler("fdkn_sensor_tiny", device="cpu")
+for _ in range({frames}):
+    upsampler(np.zeros((64, 96, 3), np.uint8), np.ones((8, 12), np.float32))
+"""
+
+
+def test_a_program_may_end_while_engines_are_timed():
+    """It died of SIGABRT, in a runtime that was in the middle of its work."""
+    program = [sys.executable, "-c", PROGRAM.format(frames=autotuning.FRAMES)]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -80,7 +80,7 @@ def test_what_is_hopeless_is_left_soon():
 def test_what_is_far_too_slow_is_left_at_once():
     simulated = Machine(30, times(0.5, 0.02, 0.01, 0.01))
     simulated.run(1.7)
-    assert [step for _, step in simulated.changes] == [TINY]  # the best that may keep the rate, by its cost
+    assert [step for _, step in simulated.changes] == [SMALL]  # of which nothing is known yet
 
 
 def test_frames_of_what_is_still_cold_change_nothing():
@@ -125,7 +125,7 @@ def test_going_up_in_vain_becomes_rare():
 def test_frames_right_after_a_change_do_not_count():
     target = TargetRate(30, COSTS)
     for i in range(SETTLING):
-        assert target.add(10.0, float(i)) is None
+        assert target.add(0.09, float(i)) is None
     assert target.seconds is None and target.kept
     for i in range(ENOUGH):
         assert target.add(0.01, float(i)) is None
@@ -136,7 +136,7 @@ def test_a_pause_forgets_what_was_measured():
     target = TargetRate(30, COSTS)
     for i in range(100):
         target.pause()
-        assert target.add(10.0, float(i)) is None
+        assert target.add(0.09, float(i)) is None
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from torch import Tensor
 from dkn.engines.base import PRECISIONS, Engine, log
 from dkn.engines.registry import Choice
 from dkn.engines.selection.memory import Times, recall, recall_others, remember
+from dkn.errors import DknError
 from dkn.networks import KernelNetwork
 
 FRAMES = 10  # of one size that have to come first: for a few it is not worth it
@@ -82,9 +83,8 @@ class Autotuner:
         if self._frames == FRAMES and len(self._choices) > 1:
             self.wait()
             images = _middle(color, depth)
-            self._thread = threading.Thread(
-                target=self._hold, args=(serving, size, *images), name="engines", daemon=True
-            )
+            # Waited for when Python ends, because a runtime in the middle of its work then aborts the process.
+            self._thread = threading.Thread(target=self._hold, args=(serving, size, *images), name="engines")
             self._thread.start()
 
     @property
@@ -115,7 +115,9 @@ class Autotuner:
             text = ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
             log.info("engines at %dx%d: %s", size[1], size[0], text)
         except Exception as error:  # the serving engine goes on
-            log.warning("engines could not be compared: %s", str(error).partition("\n")[0] or type(error).__name__)
+            if threading.main_thread().is_alive():  # else nobody is left to want to know
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                log.warning("engines could not be compared: %s", reason)
 
     def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
         """The least milliseconds of each, and the best engine but for `serving`."""
@@ -126,6 +128,8 @@ class Autotuner:
             outdone = str(choice) in slow or self._outdone(choice, times)
             if str(choice) in times or outdone or spent > BUDGET:
                 continue
+            if not threading.main_thread().is_alive():
+                raise DknError("Python ends")
             try:
                 engine = self._make(choice)
                 self._time(engine, color, depth)
