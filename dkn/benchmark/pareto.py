@@ -124,8 +124,10 @@ def draw(found: Pareto, path: Path) -> None:
         axes.plot([e.median_ms for e in models], [e.rmse for e in models], "o-")
         others = [e for e in entries if e.method in classical]
         axes.plot([e.median_ms for e in others], [e.rmse for e in others], "s", color="grey")
-        for e in entries:
-            axes.annotate(e.method, (e.median_ms, e.rmse), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        for i, e in enumerate(sorted(entries, key=lambda entry: entry.rmse)):
+            below = i % 2 == 0  # neighbours get their names on different sides
+            place = {"xytext": (4, -4 if below else 4), "va": "top" if below else "bottom"}
+            axes.annotate(e.method, (e.median_ms, e.rmse), textcoords="offset points", fontsize=8, **place)
         axes.set(xscale="log", xlabel="ms a frame", ylabel=f"RMSE, {entries[0].unit}", title=f"{name}, {SCALE}×")
         axes.margins(x=0.25, y=0.15)
         axes.grid(which="both", alpha=0.3)
