@@ -94,7 +94,7 @@ def _fused(device: torch.device) -> Stages:
         return PYTORCH
     found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
     try:
-        error = max(difference(found, device, size, cut) for size, cut in (((20, 30), True), ((48, 64), True)))
+        error = max(difference(found, device, size) for size in ((20, 30), (48, 64)))
         complaint = "" if error < 1e-3 else f"differ from PyTorch by {error:.1e} m"
     except Exception as reason:  # its compiler, the driver or the GPU: many kinds, and none is worth a crash
         complaint = f"failed with {type(reason).__name__}: {reason}"
@@ -104,7 +104,7 @@ def _fused(device: torch.device) -> Stages:
     return found
 
 
-def difference(candidate: Stages, device: torch.device, size: tuple[int, int], cut: bool) -> float:
+def difference(candidate: Stages, device: torch.device, size: tuple[int, int]) -> float:
     """Largest difference from PyTorch's stages on a small made-up map with holes, metres; infinite where they disagree
     about what is known in more than single pixels."""
     random = torch.Generator().manual_seed(0)
@@ -118,7 +118,7 @@ def difference(candidate: Stages, device: torch.device, size: tuple[int, int], c
         valid = stages.validity(low, 0.5, math.inf)
         prepared = stages.prepare(low, valid, size, 10.0, 4)
         bounds = stages.local_range(prepared.filled, valid, size, 7)
-        both.append((prepared.shown, stages.finish(prepared.shown[:, :1], prepared, bounds, low, valid, color, cut)))
+        both.append((prepared.shown, stages.finish(prepared.shown[:, :1], prepared, bounds, low, valid, color, True)))
     (expected_shown, expected), (shown, result) = both
     known = expected.isfinite() & result.isfinite()
     if (expected.isfinite() != result.isfinite()).sum() > 0.01 * known.numel():  # votes that are even but for rounding

@@ -238,7 +238,7 @@ def _network_input(
     """All channels of a block of pixels. Bicubic weights are those of PIL: cut off at borders, then of sum 1."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = pixel < height * width
-    y = pixel // width
+    y = tl.minimum(pixel // width, height - 1)
     x = pixel % width
     top, center_y, total_y = _first_of_four(y, source_y, source_height)
     left, center_x, total_x = _first_of_four(x, source_x, source_width)

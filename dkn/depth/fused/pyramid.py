@@ -33,8 +33,8 @@ SMALL = 8192  # pixels that one program fills alone
 AT_ONCE = 3  # levels of a tile
 TILE = 32  # pixels along its sides
 BLOCK = 256  # pixels of a program on the way up
-WARPS = 8  # of the one that is alone: BLOCK_ALONE pixels at a time
-BLOCK_ALONE = 1024
+WARPS = 16  # of the one that is alone, BLOCK_ALONE pixels at a time: it waits for memory, not for arithmetic
+BLOCK_ALONE = 2048
 
 
 def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
