@@ -30,8 +30,9 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
-from dkn.depth import clamp_to_local_range, is_readable, prepare
+from dkn.depth import clamp, is_readable, local_range, prepare
 from dkn.depth.confidence import confidence
+from dkn.depth.frame import stages, validity
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity, warm_up
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
@@ -287,7 +288,7 @@ class Upsampler:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
         low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
-        valid = self._valid(low)
+        valid = validity(low, self.min_depth, self.max_depth)
         if not bool(valid.any()):
             raise ImageError("the depth has no valid pixel")
         with self._lock:
@@ -311,12 +312,9 @@ class Upsampler:
         return torch.from_numpy(np.array(array, order="C")).to(device)
 
     def _measured(self, low: np.ndarray) -> np.ndarray:
-        """The depth as it is where it is valid, else NaN. On the host; `_valid` where the network runs."""
+        """The depth as it is where it is valid, else NaN. On the host; `validity` where the network runs."""
         inside = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth)
         return np.where(inside, low, np.float32(np.nan))
-
-    def _valid(self, low: Tensor) -> Tensor:
-        return (low > 0) & (low >= self.min_depth) & (low <= self.max_depth) & low.isfinite()
 
     def _upsample(
         self,
@@ -330,16 +328,16 @@ class Upsampler:
         """Everything on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
         for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
         low = depth()[None, None]
-        valid = self._valid(low)
+        stage = stages(low.device)
+        valid = stage.validity(low, self.min_depth, self.max_depth)
         if is_readable(valid) and not bool(valid.any()):
             return low.new_full(size, math.nan)  # a camera that is covered costs nothing
-        prepared = prepare(low, valid, size, info.depth_range, info.network.depth_channels)
+        prepared = stage.prepare(low, valid, size, info.depth_range, info.network.depth_channels)
+        bounds = stage.local_range(prepared.filled, valid, size, info.network.window // 2)
         guide = color()
-        result = run(guide[None], prepared.shown) * prepared.unit + prepared.start
-        result = clamp_to_local_range(result, prepared.filled, valid, info.network.window // 2)
-        # Of small holes: on the host.
-        known = upsample_validity(valid, guide, low, result) if self.fill_holes == "none" else valid.any()
-        return result.masked_fill(~known, math.nan)[0, 0]
+        result = run(guide[None], prepared.shown)
+        cut = self.fill_holes == "none"  # of small holes: on the host
+        return stage.finish(result, prepared, bounds, low, valid, guide, cut)[0, 0]
 
 
 @cache
@@ -348,8 +346,8 @@ def _compile() -> None:
     one where Numba kept it)."""
     valid = torch.tensor([[True, False], [True, True]])[None, None]
     low = torch.ones(1, 1, 2, 2)
-    filled = prepare(low, valid, (6, 6), 1.0, 4).filled
-    clamp_to_local_range(torch.ones(1, 1, 6, 6), filled, valid, 1)
+    prepared = prepare(low, valid, (6, 6), 1.0, 4)
+    clamp(prepared.shown[:, :1], local_range(prepared.filled, valid, (6, 6), 1))
     warm_up()
 
 

@@ -23,9 +23,11 @@ from dkn.depth.degradation import DEGRADATIONS, degrade
 from dkn.depth.edges import near_edges
 from dkn.depth.network_input import Prepared, input_channels, mixed_pixels, prepare
 from dkn.depth.resample import (
+    clamp,
     clamp_to_local_range,
     fill_holes,
     is_readable,
+    local_range,
     reduce_color,
     resize_bicubic,
     resize_mask,
@@ -47,12 +49,14 @@ __all__ = [
     "Prepared",
     "axial_sigma",
     "blobs",
+    "clamp",
     "clamp_to_local_range",
     "degrade",
     "fill_holes",
     "input_channels",
     "is_readable",
     "kinect_noise",
+    "local_range",
     "mixed_pixels",
     "near_edges",
     "prepare",

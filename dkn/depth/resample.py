@@ -90,22 +90,32 @@ def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:
-    """Keep an upsampled map inside the values of the input around each pixel, plus `OVERSHOOT` of their range (and
-    above zero: below by no more than `OVERSHOOT` of the smallest of them).
+    """Keep an upsampled map inside the values of the input around each pixel (`local_range`).
 
     Args:
         result: (N, 1, H, W), upsampled.
         depth, valid: (N, 1, h, w), what it was upsampled from; holes filled.
         reach: how far the network's taps go, in pixels of `result`.
     """
-    size = result.shape[2:]
-    # Two input pixels for the bicubic kernel, and those that the taps can reach.
-    rows, columns = (2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True))
-    radius = rows, columns
-    if _compilable(result):
-        maps = zip(*(x.numpy()[:, 0] for x in (result, depth, valid)), strict=True)
-        clamped = [compiled.clamp_to_local_range(r, d, v, radius, OVERSHOOT) for r, d, v in maps]
-        return torch.from_numpy(np.stack(clamped)[:, None])
+    return clamp(result, local_range(depth, valid, (result.shape[2], result.shape[3]), reach))
+
+
+def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int) -> Tensor:
+    """The values that a result may have: those of the input around each pixel, plus `OVERSHOOT` of their range (and
+    above zero: below by no more than `OVERSHOOT` of the smallest of them).
+
+    Args:
+        depth, valid: (N, 1, h, w), holes filled.
+        size: (H, W) of the result.
+        reach: how far the network's taps go, in pixels of the result.
+
+    Returns:
+        (N, 2, h, w): the least and the largest for the pixels of the result that lie in each of the input.
+    """
+    radius = radii(depth, size, reach)
+    if _compilable(depth):
+        maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
+        return torch.from_numpy(np.stack([compiled.local_range(d, v, radius, OVERSHOOT) for d, v in maps]))
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
@@ -114,8 +124,22 @@ def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: in
     high, low = extremes[:, :1], -extremes[:, 1:]
     margin = OVERSHOOT * (high - low)
     # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays positive.
-    bounds = torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
-    low, high = F.interpolate(bounds, size=tuple(size), mode="nearest-exact").chunk(2, dim=1)
+    return torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
+
+
+def radii(depth: Tensor, size: tuple[int, int], reach: int) -> tuple[int, int]:
+    """How many rows and columns of the input around a pixel have an influence: two for the bicubic kernel, and those
+    that the taps can reach; as for `local_range`."""
+    rows, columns = (2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True))
+    return rows, columns
+
+
+def clamp(result: Tensor, bounds: Tensor) -> Tensor:
+    """(N, 1, H, W) between the bounds (N, 2, h, w) of the input pixels that its pixels lie in."""
+    if _compilable(result):
+        maps = zip(result.numpy()[:, 0], bounds.numpy(), strict=True)
+        return torch.from_numpy(np.stack([compiled.clamp(r, *b) for r, b in maps])[:, None])
+    low, high = F.interpolate(bounds, size=tuple(result.shape[2:]), mode="nearest-exact").chunk(2, dim=1)
     return result.clamp(low, high)
 
 

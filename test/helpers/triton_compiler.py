@@ -36,14 +36,15 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from triton.runtime.jit import JITFunction
+from triton.runtime.jit import JITFunction, KernelParam
 
+from dkn.depth import fused
 from dkn.engines import triton_heads
 from dkn.networks import NetworkConfig, build
 from dkn.ops import triton_sampling
 from dkn.ops.sampling import regular_taps
 
-TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
+TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
 ASSEMBLERS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 NEW = 100  # the first capability that needs the newer of them
 COMMON = [{}, {"architecture": "dkn"}]
@@ -78,7 +79,7 @@ class Compiler:
                 aligned[(i,)] = [["tt.divisibility", 16]]
             elif isinstance(value, float):
                 signature[name] = "fp32"
-            elif parameters[name].annotation != inspect.Parameter.empty or value in (1, None):
+            elif is_constant(function.params[i], value):
                 signature[name], constants[name] = "constexpr", value
             else:
                 signature[name] = "i32"
@@ -97,6 +98,10 @@ class Compiler:
                 **assembled(ptx, capability),
             }
             print(json.dumps(found), flush=True)
+
+
+def is_constant(parameter: KernelParam, value: Any) -> bool:
+    return parameter.is_constexpr or value is None or (value == 1 and not parameter.do_not_specialize)
 
 
 def assembled(ptx: str, capability: int) -> dict[str, int]:
@@ -138,6 +143,19 @@ def main() -> None:
             for batch in (1, 2) if options.all else (1,):
                 features = [torch.zeros(batch, network.config.n2, *size, dtype=dtype)] * streams
                 triton_heads.upsample(triton_heads.pack(network, dtype), features, torch.zeros(batch, 1, 48, 64))
+    # A frame: small maps, then such as take several launches; with and without a vote, and one or four channels.
+    frames = [((60, 80), 4, True), ((480, 640), 1, True), ((1024, 1280), 1, False)]
+    for size, channels, cut in frames:
+        compiler.case = f"{size[1]}x{size[0]}, {channels} channels, {'cut' if cut else 'filled'}"
+        compile_frame(size, (480, 640) if size == (60, 80) else size, channels, cut)
+
+
+def compile_frame(small: tuple[int, int], size: tuple[int, int], channels: int, cut: bool) -> None:
+    low, color = torch.zeros(1, 1, *small), torch.zeros(*size, 3, dtype=torch.uint8)
+    valid = fused.validity(low, 0.0, 10.0)
+    prepared = fused.prepare(low, valid, size, 10.0, channels)
+    bounds = fused.local_range(prepared.filled, valid, size, 7)
+    fused.finish(prepared.shown[:, :1], prepared, bounds, low, valid, color, cut)
 
 
 if __name__ == "__main__":

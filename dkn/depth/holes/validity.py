@@ -63,14 +63,19 @@ def upsample_validity(valid: Tensor, color: Tensor, low: Tensor, result: Tensor)
     Returns:
         (1, 1, H, W) bool. Below a scale of `LEAST_SCALE` exactly `resize_mask`.
     """
-    size, small = (color.shape[0], color.shape[1]), valid.shape[2:]
-    if any(n < LEAST_SCALE * m for n, m in zip(size, small, strict=True)):
+    size = (color.shape[0], color.shape[1])
+    if not follows_color(valid, size):
         return resize_mask(valid, size)
     if not is_readable(valid):
         return vote(valid, color, low, result)
     if bool(valid.all()) or not bool(valid.any()):
         return valid[:, :, :1, :1].expand(1, 1, *size)
     return vote(valid, color, low, result) if kernels is None else _compiled_vote(valid, color, low, result)
+
+
+def follows_color(valid: Tensor, size: tuple[int, int]) -> bool:
+    """Whether the scale from (1, 1, h, w) to (H, W) is large enough for `upsample_validity` to look at colour."""
+    return all(n >= LEAST_SCALE * m for n, m in zip(size, valid.shape[2:], strict=True))
 
 
 @cache

@@ -78,31 +78,46 @@ def _up(coarse, valid, depth):  # type: ignore[no-untyped-def]
                 depth[y, x] = near * upper + far * (near * coarse[k, j] + far * coarse[k, m])
 
 
-def clamp_to_local_range(result: Depth, depth: Depth, valid: Mask, radius: tuple[int, int], overshoot: float) -> Depth:
-    """`dkn.depth.resample.clamp_to_local_range` of one map.
+def local_range(depth: Depth, valid: Mask, radius: tuple[int, int], overshoot: float) -> np.ndarray:
+    """`dkn.depth.resample.local_range` of one map.
 
     Args:
-        result: (H, W) float32.
         depth, valid: (h, w) float32 and bool.
-        radius: rows and columns of `depth` on either side.
+        radius: rows and columns on either side.
         overshoot: `OVERSHOOT`.
 
     Returns:
-        (H, W) float32.
+        (2, h, w) float32: the least and the largest value that is allowed.
     """
-    low, high = _local_range(depth, valid, radius)
-    unknown = low > high
+    bounds = np.stack(_extremes(depth, valid, radius))
+    unknown = bounds[0] > bounds[1]
     if unknown.any():
-        of_all = _local_range(depth, np.ones_like(valid), radius)
-        low, high = np.where(unknown, of_all[0], low), np.where(unknown, of_all[1], high)
+        bounds = np.where(unknown, _extremes(depth, np.ones_like(valid), radius), bounds)
+    in_rows(_widen, bounds.shape[1], bounds, np.float32(overshoot))
+    return bounds
+
+
+@compiled(nogil=True)
+def _widen(first, last, bounds, overshoot):  # type: ignore[no-untyped-def]
+    for y in range(first, last):
+        for x in range(bounds.shape[2]):
+            low, high = bounds[0, y, x], bounds[1, y, x]
+            margin = overshoot * (high - low)
+            # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays positive.
+            bounds[0, y, x] = low - min(margin, overshoot * max(low, np.float32(0)))
+            bounds[1, y, x] = high + margin
+
+
+def clamp(result: Depth, low: Depth, high: Depth) -> Depth:
+    """`dkn.depth.resample.clamp` of one map: (H, W), and bounds (h, w), float32."""
     height, width = result.shape
-    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip((height, width), depth.shape, strict=True))
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip((height, width), low.shape, strict=True))
     clamped = np.empty_like(result)
-    in_rows(_clamp, height, result, low, high, rows, columns, np.float32(overshoot), clamped)
+    in_rows(_clamp, height, result, low, high, rows, columns, clamped)
     return clamped
 
 
-def _local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> tuple[Depth, Depth]:
+def _extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> tuple[Depth, Depth]:
     """The least and the largest depth within `radius` of each pixel; the first above the second where nothing there is
     valid."""
     window = np.ones([2 * r + 1 for r in radius], np.uint8)
@@ -119,19 +134,14 @@ def _local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> tuple[De
 
 
 @compiled(nogil=True)
-def _clamp(first, last, result, low, high, rows, columns, overshoot, out):  # type: ignore[no-untyped-def]
+def _clamp(first, last, result, low, high, rows, columns, out):  # type: ignore[no-untyped-def]
     width = result.shape[1]
     least, most = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(first, last):
         i = rows[y]
         if y == first or i != rows[y - 1]:
             for x in range(width):
-                bottom, top = low[i, columns[x]], high[i, columns[x]]
-                margin = overshoot * (top - bottom)
-                # Downwards by no more than that share of the depth itself: next to a far wall a near pixel stays
-                # positive.
-                least[x] = bottom - min(margin, overshoot * max(bottom, np.float32(0)))
-                most[x] = top + margin
+                least[x], most[x] = low[i, columns[x]], high[i, columns[x]]
         for x in range(width):
             value = result[y, x]
             out[y, x] = least[x] if value < least[x] else most[x] if value > most[x] else value

@@ -1,0 +1,85 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How many launches a frame takes on a GPU, counted where there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dkn import checkpoint, upsampler
+from dkn.depth.frame import Stages
+from dkn.depth.fused import pyramid
+from dkn.engines import cuda
+from dkn.upsampler import Upsampler
+
+CPU = torch.device("cpu")
+
+
+class Launches(TorchDispatchMode):
+    """Counts PyTorch's operators that compute or copy (views and allocations launch nothing)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        schema = function._schema
+        if "upsample" not in schema.name:  # one launch, whatever PyTorch knows to say it in
+            with self:  # in inference mode, what consists of other operators comes as one
+                parts = function.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
+        views = any(value.alias_info is not None and not value.alias_info.is_write for value in schema.returns)
+        if not views and "empty" not in schema.name and schema.name != "aten::scalar_tensor":
+            self.found[schema.name] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stages: Stages, **options) -> Counter[str]:
+    """What `Upsampler._upsample` launches with the CUDA engine and these stages, from (h, w) to (H, W), by name.
+
+    Triton's kernels and convolutions, which take their bias and ReLU along, are counted and not computed: what comes
+    out has no meaning.
+    """
+    network, info = checkpoint.load(model)
+    engine, frame = cuda.CudaEngine(network, CPU, "fp16"), Upsampler(model, device="cpu", **options)
+    color, depth = torch.zeros(*size, 3, dtype=torch.uint8), torch.ones(small)
+    launches = Launches()
+
+    def launch(kernel, *arguments, grid, warmup, **options) -> None:
+        launches.found[f"triton {kernel.fn.__name__}"] += 1
+
+    def convolve(layer: cuda._Layer, x: Tensor) -> Tensor:
+        launches.found["cudnn"] += 1
+        lost = layer.dilation * (layer.weight.shape[2] - 1) - 2 * layer.padding
+        shape = x.shape[0], layer.weight.shape[0], x.shape[2] - lost, x.shape[3] - lost
+        return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
+            patch.setattr(f"{module}.is_readable", lambda tensor: False)
+        patch.setattr(upsampler, "stages", lambda device: stages)
+        patch.setattr(type(pyramid._up), "run", launch)
+        patch.setattr(cuda._Layer, "__call__", convolve)
+        with torch.inference_mode(), launches:
+            result = frame._upsample(lambda: color, lambda: depth, size=size, info=info, run=engine)
+    assert result.shape == size
+    return launches.found
