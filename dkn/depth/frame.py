@@ -94,7 +94,7 @@ def _fused(device: torch.device) -> Stages:
         return PYTORCH
     found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
     try:
-        error = max(difference(found, device, size) for size in ((20, 30), (48, 64)))
+        error = max(difference(found, device, *case) for case in CASES)
         complaint = "" if error < 1e-3 else f"differ from PyTorch by {error:.1e} m"
     except Exception as reason:  # its compiler, the driver or the GPU: many kinds, and none is worth a crash
         complaint = f"failed with {type(reason).__name__}: {reason}"
@@ -104,22 +104,29 @@ def _fused(device: torch.device) -> Stages:
     return found
 
 
-def difference(candidate: Stages, device: torch.device, size: tuple[int, int]) -> float:
-    """Largest difference from PyTorch's stages on a small made-up map with holes, metres; infinite where they disagree
+# Both numbers of channels; with a vote, without, and all filled; a map for one program, and one for several launches.
+CASES = [((12, 16), (48, 64), 4, True), ((12, 16), (20, 30), 4, True), ((100, 90), (100, 90), 1, False)]
+
+
+def difference(
+    candidate: Stages, device: torch.device, small: tuple[int, int], size: tuple[int, int], channels: int, cut: bool
+) -> float:
+    """Largest difference from PyTorch's stages, in metres, on a made-up map with holes; infinite where they disagree
     about what is known in more than single pixels."""
     random = torch.Generator().manual_seed(0)
-    low = 1 + torch.rand(1, 1, 12, 16, generator=random)
+    low = 1 + torch.rand(1, 1, *small, generator=random)
     low[..., 5:] += 2
     low[torch.rand(low.shape, generator=random) < 0.3] = math.nan
     color = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=random)
     low, color = low.to(device), color.to(device)
-    both = []
-    for stages in (PYTORCH, candidate):
-        valid = stages.validity(low, 0.5, math.inf)
-        prepared = stages.prepare(low, valid, size, 10.0, 4)
-        bounds = stages.local_range(prepared.filled, valid, size, 7)
-        both.append((prepared.shown, stages.finish(prepared.shown[:, :1], prepared, bounds, low, valid, color, True)))
-    (expected_shown, expected), (shown, result) = both
+    found = []
+    for stage in (PYTORCH, candidate):
+        valid = stage.validity(low, 0.5, math.inf)
+        prepared = stage.prepare(low, valid, size, 10.0, channels)
+        bounds = stage.local_range(prepared.filled, valid, size, 7)
+        metres = stage.finish(prepared.shown[:, :1], prepared, bounds, low, valid, color, cut)
+        found.append((prepared.shown, metres))
+    (expected_shown, expected), (shown, result) = found
     known = expected.isfinite() & result.isfinite()
     if (expected.isfinite() != result.isfinite()).sum() > 0.01 * known.numel():  # votes that are even but for rounding
         return math.inf

@@ -48,6 +48,7 @@ def _few_programs(monkeypatch):
         for module, name, value in (
             (network_input, "BLOCK", 2048),
             (network_input, "PARTS", 4),
+            (pyramid, "BLOCK", 1024),
             (result, "BLOCK", 2048),
             (result, "FEW", 256),
         ):
@@ -86,7 +87,7 @@ def test_holes_are_filled_alike(size, holes):
     assert torch.equal(filled[valid], depth[valid])
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.tuples(st.integers(1, 20), st.integers(1, 20)), st.floats(0, 1), st.integers(0, 10**6))
 def test_holes_of_any_map(size, holes, seed):
     depth, valid = a_map(size, holes, seed)
@@ -95,7 +96,7 @@ def test_holes_of_any_map(size, holes, seed):
 
 @pytest.mark.parametrize(
     ("size", "small", "count"),
-    [((37, 53), 40, 5), ((37, 53), 20, 9), ((64, 33), 40, 5), ((3, 700), 100, 9), ((20, 30), 20, 5)],
+    [((37, 53), 40, 5), ((37, 53), 20, 9), ((64, 33), 40, 5), ((3, 700), 100, 5), ((20, 30), 20, 5)],
 )
 def test_holes_of_a_map_that_takes_several_launches(size, small, count, monkeypatch):
     monkeypatch.setattr(pyramid, "SMALL", small)
@@ -182,7 +183,7 @@ def test_many_programs(monkeypatch):
         monkeypatch.setattr(module, "BLOCK", 128)
     monkeypatch.setattr(result, "FEW", 32)
     found = frame.Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
-    assert frame.difference(found, DEVICE, (36, 48)) < 1e-5
+    assert frame.difference(found, DEVICE, (6, 8), (18, 25), 4, True) < 1e-5
 
 
 @pytest.mark.parametrize("size", [(12, 16), (5, 9), (4, 30), (30, 3), (1, 1), (130, 7), (6, 250)])
@@ -268,7 +269,7 @@ def test_the_colours_are_those_of_the_vote(small, size):
     assert_close(result.middle_colors(color, *small), expected, 1e-4)
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -297,6 +298,7 @@ def test_the_cpu_has_pytorch():
 
 
 def test_a_gpu_has_the_kernels_where_they_work():
+    assert any(math.prod(small) > pyramid.SMALL for small, *_ in frame.CASES)  # the check sees every kernel
     found = frame._fused.__wrapped__(DEVICE)
     assert found.finish is fused.finish and found.prepare is fused.prepare
 
@@ -311,6 +313,7 @@ def test_a_gpu_has_the_kernels_where_they_work():
 )
 def test_a_gpu_has_pytorch_where_they_fail(broken, complaint, monkeypatch, caplog):
     monkeypatch.setattr(fused, "finish", broken)
+    monkeypatch.setattr(frame, "CASES", [((6, 8), (18, 25), 4, True)])
     assert frame._fused.__wrapped__(DEVICE) is frame.PYTORCH
     assert complaint in caplog.text
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dkn import checkpoint, upsampler
+from dkn.checkpoint import ModelInfo
 from dkn.depth.frame import Stages
 from dkn.depth.fused import pyramid
 from dkn.engines import cuda
@@ -53,14 +55,20 @@ class Launches(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@cache
+def _engine(model: Path) -> tuple[cuda.CudaEngine, ModelInfo]:
+    network, info = checkpoint.load(model)
+    return cuda.CudaEngine(network, CPU, "fp16"), info
+
+
 def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stages: Stages, **options) -> Counter[str]:
     """What `Upsampler._upsample` launches with the CUDA engine and these stages, from (h, w) to (H, W), by name.
 
     Triton's kernels and convolutions, which take their bias and ReLU along, are counted and not computed: what comes
     out has no meaning.
     """
-    network, info = checkpoint.load(model)
-    engine, frame = cuda.CudaEngine(network, CPU, "fp16"), Upsampler(model, device="cpu", **options)
+    engine, info = _engine(model)
+    frame = Upsampler(model, device="cpu", **options)
     color, depth = torch.zeros(*size, 3, dtype=torch.uint8), torch.ones(small)
     launches = Launches()
 

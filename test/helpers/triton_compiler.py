@@ -67,6 +67,7 @@ class Compiler:
     def __init__(self, capabilities: list[int]) -> None:
         self.capabilities = capabilities
         self.case = ""
+        self.done: set[str] = set()
 
     def __call__(self, function: JITFunction, *arguments: Any, grid: Any, warmup: bool, **named: Any) -> None:
         parameters = inspect.signature(function.fn).parameters
@@ -83,6 +84,10 @@ class Compiler:
                 signature[name], constants[name] = "constexpr", value
             else:
                 signature[name] = "i32"
+        launch = f"{function.fn.__name__} {signature} {constants} {options}"
+        if launch in self.done:
+            return
+        self.done.add(launch)
         for capability in self.capabilities:
             source = ASTSource(function, signature, constants, aligned)
             compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)

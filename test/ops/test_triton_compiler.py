@@ -36,8 +36,18 @@ LIMITS = {
     "_differentiate": (48, 0, 1024),
     "_scatter": (48, 0, 0),
     "_upsample": (255, 40, 56 * 1024),
+    "_validity": (16, 0, 0),
+    "_down": (48, 0, 4096),
+    "_down_and_up": (64, 0, 8192),  # 16 warps of 128 registers would be all that a multiprocessor has
+    "_up": (48, 0, 0),
+    "_mixed_edges": (56, 0, 1024),
+    "_network_input": (96, 0, 2048),
+    "_range_in_rows": (48, 0, 2048),
+    "_local_range": (48, 0, 2048),
+    "_middle_colors": (48, 0, 0),
+    "_finish": (128, 0, 2048),
 }
-WARPS = 4
+WARPS = {"_down_and_up": 16, "_middle_colors": 2}  # of the others, 4
 PRODUCTS = {80: "mma", 87: "mma", 89: "mma", 90: "wgmma", 120: "mma"}
 """Of float16, by compute capability: Hopper alone multiplies by groups of warps, blocks of 64 rows or more."""
 FEW_ROWS = "'kernel_size': 7"  # 49 taps leave room for 32
@@ -60,7 +70,7 @@ def assert_within_limits(launches: list[dict], capabilities: Iterable[int]) -> N
         registers, stack, shared = LIMITS[launch["kernel"]]
         if launch["registers"] > registers or launch["stack"] > stack or launch["shared"] > shared:
             beyond.append(launch)
-        if launch["warps"] != WARPS:
+        if launch["warps"] != WARPS.get(launch["kernel"], 4):
             beyond.append(launch)
         product = "mma" if FEW_ROWS in launch["case"] else PRODUCTS[launch["capability"]]
         if "*fp16" in launch["types"] and launch["product"] != product:
