@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.depth.resample import fill_holes, resize_bicubic
+from dkn.depth.resample import fill_holes, is_readable, resize_bicubic
 
 try:
     from dkn.depth.kernels import numba_network_input as compiled
@@ -112,7 +112,7 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N, 1, 1, 1), 0 to 1.
     """
-    if compiled is not None and depth.device.type == "cpu" and depth.dtype == torch.float32:
+    if compiled is not None and is_readable(depth) and depth.dtype == torch.float32:
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
         mixed = [compiled.mixed_pixels(d, v, LINES, STEP, FLAT, MIXED, MIXED_EDGES) for d, v in maps]
         return depth.new_tensor(mixed)[:, None, None, None]

@@ -144,7 +144,7 @@ def clamp(result: Tensor, bounds: Tensor) -> Tensor:
 
 
 def _compilable(tensor: Tensor) -> bool:
-    return compiled is not None and tensor.device.type == "cpu" and tensor.dtype == torch.float32
+    return compiled is not None and is_readable(tensor) and tensor.dtype == torch.float32
 
 
 def is_readable(tensor: Tensor) -> bool:
