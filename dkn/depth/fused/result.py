@@ -203,7 +203,9 @@ def _place(pixel, size, small):
     """Along one axis: the input pixel that a centre lies in, and how far from the middle of that, in input pixels."""
     at = (2 * pixel + 1) * small
     index = at // (2 * size)
-    return index, at.to(tl.float32) / (2 * size) - 0.5 - index.to(tl.float32)
+    # Rounded as IEEE has it: at six times the size, say, some centres lie exactly on the border of what is KEPT.
+    place = tl.div_rn(at.to(tl.float32), (2 * size).to(tl.float32))
+    return index, place - 0.5 - index.to(tl.float32)
 
 
 @triton.jit(do_not_specialize=["height", "width", "rows", "columns"])
