@@ -137,6 +137,7 @@ def test_what_is_valid(least, most):
 RATIOS = [
     ((7, 5), (21, 20)),
     ((12, 16), (48, 64)),
+    ((4, 5), (24, 50)),  # centres on the border of what the vote keeps
     ((16, 20), (16, 20)),
     ((5, 7), (80, 70)),
     ((9, 12), (21, 24)),
