@@ -137,15 +137,13 @@ def test_what_is_valid(least, most):
 RATIOS = [
     ((7, 5), (21, 20)),
     ((12, 16), (48, 64)),
+    ((4, 5), (24, 50)),  # centres on the border of what the vote keeps
     ((16, 20), (16, 20)),
     ((5, 7), (80, 70)),
     ((9, 12), (21, 24)),
     ((7, 1), (21, 4)),
-    ((1, 6), (1, 48)),
-    ((1, 1), (3, 4)),
     ((1, 1), (1, 1)),
-    ((20, 18), (7, 9)),  # shrinks
-    ((20, 6), (7, 30)),  # shrinks along one axis
+    ((20, 6), (7, 30)),  # shrinks along one axis; PyTorch does it
 ]
 
 

@@ -199,11 +199,13 @@ def _nearest(pixel, scale, length):
 
 
 @triton.jit
-def _place(pixel, size, small):
-    """Along one axis: the input pixel that a centre lies in, and how far from the middle of that, in input pixels."""
+def _place(pixel, size, small, KEPT: tl.constexpr):
+    """Along one axis: the input pixel that a centre lies in, how far from the middle of that, in input pixels, and
+    whether that is less than KEPT. The last is exact: at six times the size, say, some centres lie just there."""
     at = (2 * pixel + 1) * small
     index = at // (2 * size)
-    return index, at.to(tl.float32) / (2 * size) - 0.5 - index.to(tl.float32)
+    beside = (at - 2 * size * index - size).to(tl.float32)
+    return index, beside / (2 * size), tl.abs(beside) < 2 * KEPT * size
 
 
 @triton.jit(do_not_specialize=["height", "width", "rows", "columns"])
@@ -276,8 +278,8 @@ def _vote(
     BLOCK: tl.constexpr,
 ):
     """`dkn.depth.holes.validity.vote` of a block of pixels."""
-    row, down = _place(y, height, rows)
-    column, across = _place(x, width, columns)
+    row, down, kept_y = _place(y, height, rows, KEPT)
+    column, across, kept_x = _place(x, width, columns, KEPT)
     red = tl.load(color, mask=mask, other=0).to(tl.float32)
     green = tl.load(color + 1, mask=mask, other=0).to(tl.float32)
     blue = tl.load(color + 2, mask=mask, other=0).to(tl.float32)
@@ -301,5 +303,5 @@ def _vote(
             close = tl.abs(tl.load(low + at, mask=mask, other=0.0) - metres) <= AGREES * metres
             agrees = tl.where(measured & close, 1, agrees)
     own = tl.load(valid + row * columns + column, mask=mask, other=0) != 0
-    kept = (tl.abs(down) < KEPT) & (tl.abs(across) < KEPT)
+    kept = kept_y & kept_x
     return (kept & own) | ((kept == 0) & (total > 0) & (own | (agrees != 0)))
