@@ -89,8 +89,11 @@ class Compiler:
             return
         self.done.add(launch)
         for capability in self.capabilities:
-            source = ASTSource(function, signature, constants, aligned)
-            compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+            compiled = triton.compile(
+                _source(function, signature, constants, aligned),
+                target=GPUTarget("cuda", capability, 32),
+                options=options,
+            )
             ptx = compiled.asm["ptx"]
             found = {
                 "capability": capability,
@@ -103,6 +106,16 @@ class Compiler:
                 **assembled(ptx, capability),
             }
             print(json.dumps(found), flush=True)
+
+
+def _source(function: JITFunction, signature: dict[str, str], constants: dict[str, Any], aligned: Any) -> ASTSource:
+    try:
+        from triton.backends.compiler import AttrsDescriptor
+    except ImportError:
+        return ASTSource(function, signature, constants, aligned)
+    # Triton 3.2: constants are no part of the signature, and what is aligned has a class.
+    typed = {name: kind for name, kind in signature.items() if kind != "constexpr"}
+    return ASTSource(function, typed, constants, AttrsDescriptor.from_hints({place: 16 for (place,) in aligned}))
 
 
 def is_constant(parameter: KernelParam, value: Any) -> bool:

@@ -21,9 +21,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import pytest
+
+from dkn.depth.frame import OLDEST_TRITON
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -53,9 +56,16 @@ PRODUCTS = {80: "mma", 87: "mma", 89: "mma", 90: "wgmma", 120: "mma"}
 FEW_ROWS = "'kernel_size': 7"  # 49 taps leave room for 32
 
 
-def compiled(folder: Path, *arguments: str, limit: float = 240) -> list[dict]:
+OLD = {80: "mma", 87: "mma", 89: "mma", 90: "wgmma"}
+"""What the oldest Triton that is allowed knows."""
+OLD_STACK = 136  # bytes, of the heads on Hopper
+
+
+def compiled(folder: Path, *arguments: str, limit: float = 240, packages: Path | None = None) -> list[dict]:
+    """`packages`: a folder whose packages come before those that are installed."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"TRITON_CACHE_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(map(str, (*([packages] if packages else []), ROOT)))
+    environment |= {"TRITON_CACHE_DIR": str(folder), "PYTHONPATH": path}
     compiler = [sys.executable, str(ROOT / "test" / "helpers" / "triton_compiler.py"), *arguments]
     run = subprocess.run(compiler, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     assert run.returncode == 0, run.stderr
@@ -72,14 +82,31 @@ def assert_within_limits(launches: list[dict], capabilities: Iterable[int]) -> N
             beyond.append(launch)
         if launch["warps"] != WARPS.get(launch["kernel"], 4):
             beyond.append(launch)
-        product = "mma" if FEW_ROWS in launch["case"] else PRODUCTS[launch["capability"]]
-        if "*fp16" in launch["types"] and launch["product"] != product:
+        expected = "mma" if FEW_ROWS in launch["case"] else PRODUCTS[launch["capability"]]
+        if "*fp16" in launch["types"] and launch["product"] != expected:
             beyond.append(launch)
     assert not beyond
 
 
 def test_kernels_for_orin_and_hopper(tmp_path):
     assert_within_limits(compiled(tmp_path, "87", "90"), (87, 90))
+
+
+@pytest.mark.slow
+def test_the_oldest_triton_that_is_allowed_compiles_all_of_it(tmp_path):
+    """In a process of its own, with its own wheel, if that is to be had (250 MB)."""
+    oldest = ".".join(map(str, OLDEST_TRITON))
+    packages, pip = tmp_path / "packages", [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:"]
+    had = subprocess.run(
+        [*pip, "-t", str(packages), f"triton=={oldest}.*"], capture_output=True, text=True, check=False
+    )
+    if had.returncode:
+        pytest.skip(f"Triton {oldest} is not to be had for this Python: {had.stderr.splitlines()[-1]}")
+    launches = compiled(tmp_path, *map(str, OLD), limit=1800, packages=packages)
+    assert {(launch["capability"], launch["kernel"]) for launch in launches} == set(product(OLD, LIMITS))
+    assert max(launch["stack"] for launch in launches) <= OLD_STACK
+    half = [launch for launch in launches if "*fp16" in launch["types"]]
+    assert half and all(launch["product"] == OLD[launch["capability"]] for launch in half)
 
 
 @pytest.mark.slow
