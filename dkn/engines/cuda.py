@@ -47,6 +47,17 @@ PER_LEVEL = 2.0**-8  # bytes → float16, exactly; 1/255 is left to the weights
 Band = tuple[int, int]
 """Rows of the result: the first, and the one after the last."""
 
+MANY = 75
+"""Multiprocessors for which a stream's convolution at 640×480, 150 programs, is no more than two rounds of work."""
+
+
+def layers_joined(device: torch.device) -> int:
+    """All of FDKN's six where one stream alone would leave multiprocessors without work, as on an H100; none on a GPU
+    of few (an Orin has 16), which the zeros would cost half a millisecond, by the count of operations."""
+    if device.type != "cuda":
+        return 6
+    return 6 if torch.cuda.get_device_properties(device).multi_processor_count >= MANY else 0
+
 
 class CudaEngine(Engine):
     """The fastest way through a network on an NVIDIA GPU. Computes the same on the CPU, slowly, for tests.
@@ -57,7 +68,7 @@ class CudaEngine(Engine):
     Args:
         joined: how many of FDKN's six convolutions run for both streams at once. Both streams are small (19,200 pixels
             at 640×480, which is 150 programs of 128 for 132 multiprocessors), so that one wide convolution fills a GPU
-            better than two narrow ones, and launches half as many.
+            better than two narrow ones, and launches half as many. None: by the size of the GPU (`layers_joined`).
         grouped: joined convolutions are grouped ones, without any needless product; otherwise dense, with a matrix
             that is half zeros. For float16 with the channels last, cuDNN's fast kernels are those of a single group.
             The zeros cost 23 GFLOP at 640×480, some 0.05 ms of an H100; a grouped kernel without tensor cores would
@@ -78,7 +89,7 @@ class CudaEngine(Engine):
         device: torch.device,
         precision: str,
         *,
-        joined: int = 6,
+        joined: int | None = None,
         grouped: bool = False,
         dilated: bool = True,
         most_pixels: int = 2**20,
@@ -91,6 +102,7 @@ class CudaEngine(Engine):
         self._heads = pack(copy.deepcopy(network).to(device), dtype)
         self._features: _FDKNFeatures | _DKNFeatures
         if self.config.architecture == "fdkn":
+            joined = layers_joined(device) if joined is None else joined
             self._features = _FDKNFeatures(streams, device, dtype, joined, grouped)
         else:
             self._features = _DKNFeatures(streams, device, dtype, dilated, most_pixels)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,14 @@ def test_equals_the_reference(config, liven):
     assert result.shape == expected.shape and result.dtype == torch.float32
     assert (result - expected).abs().max() <= TOLERANCE["fp32"]
     assert (expected - depth[:, :1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("multiprocessors", "layers"), [(8, 0), (16, 0), (132, 6)])
+def test_streams_are_joined_where_one_does_not_fill_the_gpu(multiprocessors, layers, monkeypatch):
+    properties = SimpleNamespace(multi_processor_count=multiprocessors)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert cuda.layers_joined(torch.device("cuda:0")) == layers
+    assert cuda.layers_joined(CPU) == 6
 
 
 @pytest.mark.parametrize(
