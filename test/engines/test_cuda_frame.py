@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import launches
 import numpy as np
 import pytest
 import torch
@@ -64,6 +65,15 @@ def test_launches_where_a_frame_has_a_range_of_its_own(size, tmp_path):
     found = of_a_frame(tmp_path / "released.safetensors", (60, 80), size, FUSED)
     print(f"{size[1]}x{size[0]}: {sum(found.values())} launches, {dict(found)}")
     assert sum(found.values()) <= MOST
+
+
+def test_launches_on_a_small_gpu(monkeypatch):
+    """Where the two streams run one after the other."""
+    monkeypatch.setattr("dkn.engines.cuda.layers_joined", lambda device: 0)
+    launches._engine.cache_clear()
+    found = of_a_frame(MODELS / "fdkn_sensor.safetensors", SIZE, SIZE, FUSED)
+    launches._engine.cache_clear()
+    assert found["cudnn"] == 12 and sum(found.values()) <= MOST
 
 
 def test_what_pytorch_would_launch():
