@@ -694,11 +694,13 @@ def test_a_burst_faster_than_the_network(bench):
         bench.output(last)
 
         def books_balance(status: Any) -> bool:
-            """Every pair was either published or superseded; the last one is counted a moment after it came."""
+            """Every pair was either published or superseded; the last one is counted a moment after it came. What was
+            published may be lost on the way here, on a machine that is busy."""
             values = {pair.key: pair.value for pair in status.values}
             keys = "matched", "published", "dropped superseded"
             matched, published, superseded = (int(values.get(k, 0)) - int(before.get(k, 0)) for k in keys)
-            return superseded > 0 and published == len(bench.images) - first and matched == published + superseded
+            came = 0 < len(bench.images) - first <= published
+            return superseded > 0 and came and matched == published + superseded
 
         bench.status(books_balance, "balanced books")
     stamps = [nanoseconds(message) for message in bench.images[first:]]
