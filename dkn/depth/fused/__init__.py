@@ -15,8 +15,8 @@
 """The stages of `dkn.depth.frame` as Triton kernels: for frames on a GPU, where PyTorch takes one launch for each
 operation and each takes longer than what it computes. One map at a time; nothing waits for the device.
 
-Sizes are not specialised (`do_not_specialize`): a kernel is compiled once for all of them, so that the check in
-`dkn.depth.frame` has seen what will run.
+Sizes are not specialised (`do_not_specialize`): but for the alignment of pointers, a kernel is compiled once for all of
+them, so that the check in `dkn.depth.frame` has seen what will run.
 """
 
 from dkn.depth.fused.network_input import prepare, validity

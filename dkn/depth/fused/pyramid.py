@@ -30,7 +30,7 @@ import triton.language as tl
 from torch import Tensor
 
 SMALL = 8192  # pixels that one program fills alone
-AT_ONCE = 3  # levels of a tile
+AT_ONCE = 3  # levels that a tile goes down: `_down` writes them out
 TILE = 32  # pixels along its sides
 BLOCK = 256  # pixels of a program on the way up
 WARPS = 16  # of the one that is alone, BLOCK_ALONE pixels at a time: it waits for memory, not for arithmetic
@@ -54,7 +54,6 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
                 rows,
                 columns,
                 FIRST=level == 0,
-                LEVELS=AT_ONCE,
                 TILE=TILE,
                 num_warps=4,
             )
@@ -131,8 +130,8 @@ def _store_tile(level, values, height, width, ROWS: tl.constexpr, COLUMNS: tl.co
 
 
 @triton.jit(do_not_specialize=["height", "width"])
-def _down(level, depth, valid, height, width, FIRST: tl.constexpr, LEVELS: tl.constexpr, TILE: tl.constexpr):
-    """Three levels below this one, and this one itself if it is the FIRST."""
+def _down(level, depth, valid, height, width, FIRST: tl.constexpr, TILE: tl.constexpr):
+    """Of a tile, AT_ONCE levels below this one, and this one itself if it is the FIRST."""
     y = tl.program_id(0) * TILE + tl.arange(0, TILE)
     x = tl.program_id(1) * TILE + tl.arange(0, TILE)
     mask = (y < height)[:, None] & (x < width)[None, :]
@@ -142,7 +141,6 @@ def _down(level, depth, valid, height, width, FIRST: tl.constexpr, LEVELS: tl.co
         tl.store(level + at, values, mask=mask)
     else:
         values = tl.load(level + at, mask=mask, other=float("nan"))
-    tl.static_assert(LEVELS == 3)
     level += height * width
     height = (height + 1) // 2
     width = (width + 1) // 2
