@@ -15,17 +15,19 @@
 """From kernels as a network's heads lay them out to depth, on the CPU: eq. (3) or (7) in one pass, by Numba.
 
 Pixel shuffle is an index here and moves nothing. The work on one pixel of the features is split into short loops that
-write one array each: a compiler turns those into vector instructions, and only the reading of taps remains scalar.
+write one array each: a compiler turns those into vector instructions, and only the reading of taps remains scalar. It
+does so for sums over taps if it knows how many there are, so that each number of them has a kernel of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
 from dkn.ops.compilation import compiled
-from dkn.ops.rows import FAST, in_rows, with_border
+from dkn.ops.rows import FAST, border, in_rows
 
 ONE, ZERO = np.float32(1), np.float32(0)
 TINY = np.finfo(np.float32).tiny
@@ -80,9 +82,10 @@ class Average:
     ):
         self.output = np.empty_like(depth)
         """(H, W) float32: the bands that are done."""
-        self._padded, self._pad = with_border(depth, window, phases)
+        self._pairs, self._pad = _pairs(depth, window, phases)
         self._taps, self._radius, self._phases = taps, window // 2, phases
-        self._residual, self._unit = residual, np.float32(offset_unit)
+        self._unit = np.float32(offset_unit)
+        self._kernel = _kernel(len(taps), phases, residual)
 
     def band(self, first: int, weights: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> None:
         """Do the rows of the features from `first` on.
@@ -102,96 +105,112 @@ class Average:
         if not offsets:
             shifts.insert(0, (np.full((1, 1, 2 * n), zero, kind), 0))
         top = self._phases * first
-        _average(
-            rows, columns, self._padded[top:], self._pad, *kernels[0], *kernels[1], *shifts[0], *shifts[1],
+        self._kernel(
+            rows, columns, self._pairs[top:], self._pad, *kernels[0], *kernels[1], *shifts[0], *shifts[1],
             np.float32(1 / one**2), np.float32(zero), self._unit,
-            self._taps, self._radius, self._phases, self._residual, self.output[top : top + self._phases * rows],
+            self._taps, self._radius, self.output[top : top + self._phases * rows],
         )  # fmt: skip
 
 
-@compiled(nogil=True, fastmath=FAST)
-def _average(  # type: ignore[no-untyped-def]
-    rows, columns, image, pad, weights, step, weights_2, step_2, offsets, stride_1, offsets_2, stride_2,
-    weight_unit, zero, unit,
-    taps, radius, phases, residual, output,
-):  # fmt: skip
-    height, width = output.shape
-    count, area = len(taps), phases * phases
+def _pairs(depth: np.ndarray, window: int, phases: int) -> tuple[np.ndarray, int]:
+    """Each pixel and its right neighbour as one complex number, so that one reading gives both; with a border of zeros
+    (`border`), and its width."""
+    before, below, right = border(depth.shape, window, phases)
+    height, width = depth.shape
+    pairs = np.zeros((before + height + below, before + width + right), np.complex64)
+    pairs.real[before : before + height, before : before + width] = depth
+    pairs.imag[before : before + height, before - 1 : before - 1 + width] = depth
+    return pairs, before
+
+
+@cache
+def _kernel(count: int, phases: int, residual: bool) -> Callable[..., None]:
+    """The loops over pixels for k² = `count` taps."""
+    area = phases * phases
     n = count * area  # of taps of one pixel of the features: tap after tap, in each its phases
     both = 2 * n  # along x, then along y
-    row_length = np.int32(image.shape[1])
-    below, across = np.uint32(row_length), np.uint32(row_length + 1)
-    flat = image.ravel()
-    # A position outside lands just outside the window, where all its weights are zero. So does NaN.
-    lowest, highest = np.float32(-radius - 2), np.float32(radius + 1)
+    share = np.float32(1 / count)
 
-    phase_at = np.empty(area, np.int32)
-    for phase in range(area):
-        phase_at[phase] = phase // phases * row_length + phase % phases
-    tap, tap_at = np.empty(both, np.float32), np.empty(n, np.int32)
-    for t in range(count):
+    @compiled(nogil=True, fastmath=FAST)
+    def average(  # type: ignore[no-untyped-def]
+        rows, columns, pairs, pad, weights, step, weights_2, step_2, offsets, stride_1, offsets_2, stride_2,
+        weight_unit, zero, unit,
+        taps, radius, output,
+    ):  # fmt: skip
+        height, width = output.shape
+        row_length = np.int32(pairs.shape[1])
+        below, length = np.uint32(row_length), np.float32(row_length)
+        flat = pairs.ravel()
+        # A position outside lands just outside the window, where taps read zero. So does NaN.
+        lowest, highest = np.float32(-radius - 2), np.float32(radius + 1)
+        inner = np.float32(radius)
+
+        phase_at = np.empty(area, np.int32)
         for phase in range(area):
-            i = t * area + phase
-            tap[i], tap[n + i], tap_at[i] = taps[t, 0], taps[t, 1], phase_at[phase]
+            phase_at[phase] = phase // phases * row_length + phase % phases
+        tap, tap_at = np.empty(both, np.float32), np.empty(n, np.int32)
+        for t in range(count):
+            for phase in range(area):
+                i = t * area + phase
+                tap[i], tap[n + i], tap_at[i] = taps[t, 0], taps[t, 1], phase_at[phase]
 
-    position, floor = np.empty(both, np.float32), np.empty(both, np.float32)
-    near, far = np.empty(both, np.float32), np.empty(both, np.float32)
-    kernel, value = np.empty(n, np.float32), np.empty(n, np.float32)
-    right, lower, lower_right = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    at = np.empty(n, np.uint32)  # unsigned: Numba need not look for negative ones
-    total, result = np.empty(area, np.float32), np.empty(area, np.float32)
-    for row in range(rows):
-        for column in range(columns):
-            start = np.int32((phases * row + pad) * row_length + phases * column + pad)
-            one, other = weights[step * row, step * column], weights_2[step_2 * row, step_2 * column]
-            shift = offsets[stride_1 * row, stride_1 * column]
-            shift_2 = offsets_2[stride_2 * row, stride_2 * column]
-            for i in range(n):
-                kernel[i] = weight_unit * np.float32(one[i]) * np.float32(other[i])
-            for i in range(both):
-                offset = unit * (np.float32(shift[i]) - zero) * (np.float32(shift_2[i]) - zero)
-                position[i] = min(highest, max(lowest, offset + tap[i]))
-            for i in range(both):
-                floor[i] = np.floor(position[i])
-            for i in range(n):
-                at[i] = np.uint32(start + tap_at[i] + np.int32(floor[n + i]) * row_length + np.int32(floor[i]))
-            for i in range(both):
-                near[i] = ONE - (position[i] - floor[i]) if abs(floor[i]) <= radius else ZERO  # g(s, t) of eq. (6)
-            for i in range(both):
-                far[i] = position[i] - floor[i] if abs(floor[i] + ONE) <= radius else ZERO
-            for i in range(n):
-                value[i] = flat[at[i]]
-            for i in range(n):
-                right[i] = flat[at[i] + np.uint32(1)]
-            for i in range(n):
-                lower[i] = flat[at[i] + below]
-            for i in range(n):
-                lower_right[i] = flat[at[i] + across]
-            for i in range(n):
-                upper = near[i] * value[i] + far[i] * right[i]
-                value[i] = near[n + i] * upper + far[n + i] * (near[i] * lower[i] + far[i] * lower_right[i])
+        position = np.empty(both, np.float32)
+        at = np.empty(n, np.uint32)  # unsigned: Numba need not look for negative ones
+        upper, lower = np.empty(n, np.complex64), np.empty(n, np.complex64)
+        result = np.empty(area, np.float32)
+        for row in range(rows):
+            for column in range(columns):
+                start = np.int32((phases * row + pad) * row_length + phases * column + pad)
+                one, other = weights[step * row, step * column], weights_2[step_2 * row, step_2 * column]
+                shift = offsets[stride_1 * row, stride_1 * column]
+                shift_2 = offsets_2[stride_2 * row, stride_2 * column]
+                for i in range(both):
+                    offset = unit * (np.float32(shift[i]) - zero) * (np.float32(shift_2[i]) - zero)
+                    position[i] = min(highest, max(lowest, offset + tap[i]))
+                beyond = np.int32(0)
+                for i in range(both):
+                    beyond += np.int32(abs(position[i]) >= inner)
+                for i in range(n):
+                    # Exact: whole numbers far below 2²⁴.
+                    moved = np.floor(position[n + i]) * length + np.floor(position[i])
+                    at[i] = np.uint32(start + tap_at[i] + np.int32(moved))
+                for i in range(n):
+                    upper[i], lower[i] = flat[at[i]], flat[at[i] + below]
+                if beyond:
+                    for i in range(n):
+                        x, y = np.floor(position[i]), np.floor(position[n + i])
+                        left, right = abs(x) <= radius, abs(x + ONE) <= radius
+                        if abs(y) > radius:
+                            upper[i] = 0
+                        if abs(y + ONE) > radius:
+                            lower[i] = 0
+                        upper[i] = complex(upper[i].real * left, upper[i].imag * right)
+                        lower[i] = complex(lower[i].real * left, lower[i].imag * right)
 
-            total[:] = ZERO
-            for t in range(count):
                 for phase in range(area):
-                    total[phase] += kernel[t * area + phase]
-            result[:] = ZERO
-            if residual:
-                for phase in range(area):
-                    total[phase] /= np.float32(count)
-                for t in range(count):
+                    total, values, products = ZERO, ZERO, ZERO
+                    for t in range(count):
+                        i = t * area + phase
+                        x = position[i] - np.floor(position[i])  # and y: g(s, t) of eq. (6)
+                        y = position[n + i] - np.floor(position[n + i])
+                        above = upper[i].real + x * (upper[i].imag - upper[i].real)
+                        beneath = lower[i].real + x * (lower[i].imag - lower[i].real)
+                        value = above + y * (beneath - above)
+                        weight = np.float32(one[i]) * np.float32(other[i])
+                        total += weight
+                        values += value
+                        products += weight * value
+                    if residual:  # weights less their mean
+                        result[phase] = weight_unit * (products - total * values * share)
+                    else:
+                        result[phase] = products / max(total, TINY)
+                if residual:
                     for phase in range(area):
-                        result[phase] += (kernel[t * area + phase] - total[phase]) * value[t * area + phase]
-                for phase in range(area):
-                    result[phase] += flat[start + phase_at[phase]]
-            else:
-                for t in range(count):
-                    for phase in range(area):
-                        result[phase] += kernel[t * area + phase] * value[t * area + phase]
-                for phase in range(area):
-                    result[phase] /= max(total[phase], TINY)
-            # Ends, not conditions in the loop; nor divisions, which would take a third of all the time.
-            top, left = phases * row, phases * column
-            for dy in range(min(phases, height - top)):
-                for dx in range(min(phases, width - left)):
-                    output[top + dy, left + dx] = result[dy * phases + dx]
+                        result[phase] += flat[start + phase_at[phase]].real
+                # Ends, not conditions in the loop; nor divisions, which would take a third of all the time.
+                top, first = phases * row, phases * column
+                for dy in range(min(phases, height - top)):
+                    for dx in range(min(phases, width - first)):
+                        output[top + dy, first + dx] = result[dy * phases + dx]
+
+    return average

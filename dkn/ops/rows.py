@@ -31,12 +31,19 @@ FAST = {"contract", "nsz", "arcp"}
 """What Numba may assume of arithmetic; not that NaN and infinity do not occur."""
 
 
-def with_border(image: np.ndarray, window: int, multiple: int = 1) -> tuple[np.ndarray, int]:
-    """Zeros around `image` (H, W), so wide that a tap clamped to just outside the d×d window is a legal address; and
-    their width. Below and to the right more, until `multiple` divides the size within."""
+def with_border(image: np.ndarray, window: int) -> tuple[np.ndarray, int]:
+    """Zeros around `image` (H, W) as by `border`, and their width."""
+    pad, *_ = border(image.shape, window)
+    return np.pad(image, pad), pad
+
+
+def border(size: tuple[int, ...], window: int, multiple: int = 1) -> tuple[int, int, int]:
+    """How many pixels around an image of `size` (H, W) make a tap that is clamped to just outside the d×d window a
+    legal address: above and to the left; below; and to the right. The last two are more, until `multiple` divides the
+    size within."""
     pad = window // 2 + 2
-    height, width = image.shape
-    return np.pad(image, ((pad, pad + -height % multiple), (pad, pad + -width % multiple))), pad
+    height, width = size
+    return pad, pad + -height % multiple, pad + -width % multiple
 
 
 def in_rows(kernel: Callable[..., None], rows: int, *arguments: object) -> None:
