@@ -63,8 +63,7 @@ class GraphEngine(Engine):
         """`half`: what is not done in eight bits is done in bfloat16."""
         super().__init__(network, device, precision)
         self._parts = 2 if half else 1
-        # Without bfloat16 the first layers, in float32, would take as long as all the others.
-        quantised = quantise(fold(network), network, all_layers=not half) if precision == "int8" else ()
+        quantised = quantise(fold(network), network) if precision == "int8" else ()
         graphs = engine_graphs(network, self._parts, quantised)
         self.graphs = tuple(graph.SerializeToString() for graph in graphs)
         """The two, as ONNX."""

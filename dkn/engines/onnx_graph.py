@@ -168,12 +168,13 @@ def engine_graphs(
             images.append(_describe("depth", ("batch", "rows", "columns", channels)))
             cells = first.add("Transpose", "depth", perm=[0, 3, 1, 2])
         else:
-            stream = _phases_first(of_rgb(stream, 255), config.phases)
+            # Bytes as numbers up to 1 for a convolution in eight bits: with numbers up to 255, OpenVINO (2026.4) does
+            # it in floats.
+            white = 255 if stream.features[0].input_range is None else 1
+            stream = _phases_first(of_rgb(stream, white), config.phases)
             images.append(_describe("color", ("batch", "rows", "columns", 3 * config.phases**2), TensorProto.UINT8))
-            if stream.features[0].input_range is None:
-                cells = first.add("Cast", first.add("Transpose", "color", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
-            else:
-                cells = first.add("Transpose", first.of_bytes("color", 255), perm=[0, 3, 1, 2])
+            pixels = first.add("Cast", "color", to=TensorProto.FLOAT) if white > 1 else first.of_bytes("color", white)
+            cells = first.add("Transpose", pixels, perm=[0, 3, 1, 2])
         head = stream.weights or stream.offsets
         assert head is not None  # a stream without heads would not be there
         result = _features(first, stream, cells)

@@ -30,28 +30,21 @@ from torch import Tensor, nn
 from dkn.engines.folding import Convolution, FoldedStream
 from dkn.networks import DKNStream, KernelNetwork, Stream
 
-FIRST_LAYER = 3
-"""Counted from 0. The layers before it do a tenth of the work, and see detail that 256 levels would lose. Where that
-tenth cannot be done in bfloat16 it takes a third of the time: see `all_layers`."""
+FIRST_LAYER = {"fdkn": 2, "dkn": 3}
+"""Of depth's stream, counted from 0. Those before it do a twenty-fifth of the work, and see detail that 256 levels would
+lose. Colour consists of bytes from the first."""
 
 PATCH, PATCHES = 64, 16
 
 
-def quantise(streams: list[FoldedStream], network: KernelNetwork, all_layers: bool = False) -> list[FoldedStream]:
-    """Mark the convolutions to be done in eight bits, by the range of their input.
-
-    Args:
-        all_layers: those before `FIRST_LAYER` too, but the first that looks at depth. Colour consists of bytes.
-    """
+def quantise(streams: list[FoldedStream], network: KernelNetwork) -> list[FoldedStream]:
+    """Mark the convolutions to be done in eight bits, by the range of their input."""
     ranges = find_ranges(network)
-
-    def first(stream: FoldedStream) -> int:
-        return FIRST_LAYER if not all_layers else 1 if stream.image == "depth" else 0
-
     # The average takes all factors of its kernels in one form. Eq. (7) divides by the sum of the weights, and of small
     # ones bytes keep no digits.
     outputs = network.config.residual and all(of_stream.inputs[-1] > 0 for of_stream in ranges.values())
-    return [_quantise_stream(stream, ranges[stream.image], first(stream), outputs) for stream in streams]
+    first = {"depth": FIRST_LAYER[network.config.architecture]}
+    return [_quantise_stream(stream, ranges[stream.image], first.get(stream.image, 0), outputs) for stream in streams]
 
 
 class Ranges(NamedTuple):

@@ -69,10 +69,12 @@ def test_eq_7_has_its_kernels_in_floats(liven):
     assert all(head.input_range is not None and head.output_range is None for head in heads)
 
 
-def test_only_the_wide_layers_and_the_heads(liven):
-    network = liven(build(NetworkConfig()))
+@pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
+def test_all_but_the_first_layers_of_depth(architecture, liven):
+    network = liven(build(NetworkConfig(architecture=architecture)))
     for stream in quantise(fold(network), network):
-        assert [c.input_range is not None for c in stream.features] == [i >= FIRST_LAYER for i in range(6)]
+        first = FIRST_LAYER[architecture] if stream.image == "depth" else 0
+        assert [c.input_range is not None for c in stream.features] == [i >= first for i in range(len(stream.features))]
         assert stream.weights.input_range == stream.offsets.input_range > 0
         assert stream.weights.output_range == 1
         assert stream.offsets.output_range > 0
@@ -97,6 +99,28 @@ def test_a_dead_layer_stays_in_floating_point(liven):
     (stream,) = quantise(fold(network), network)
     assert stream.features[4].input_range is not None
     assert stream.features[5].input_range is None
+
+
+@pytest.mark.parametrize("config", [NetworkConfig(), NetworkConfig(depth_channels=4), NetworkConfig(guidance="grey")])
+def test_openvino_does_them_in_eight_bits(config, liven):
+    """Which it does only for graphs of the form that it looks for, and says nothing when it does not."""
+    openvino = pytest.importorskip("openvino")
+    from dkn.engines.onnx_graph import engine_graphs
+
+    network = liven(build(config))
+    streams = quantise(fold(network), network)
+    convolutions = [c for s in streams for c in (*s.features, s.weights, s.offsets)]
+    done = []
+    for graph in engine_graphs(network, 1, streams):
+        model = openvino.Core().read_model(graph.SerializeToString())
+        model.reshape({port.any_name: [1, 8, 8, port.get_partial_shape()[3].get_length()] for port in model.inputs})
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+        nodes = openvino.Core().compile_model(model, "CPU", hints).get_runtime_model().get_ops()
+        facts = [{name: str(value.astype(str)) for name, value in node.get_rt_info().items()} for node in nodes]
+        done += [fact["primitiveType"] for fact in facts if fact["layerType"] == "Convolution"]
+    in_bytes = [kind for kind in done if kind.endswith("_I8")]
+    assert len(done) == len(convolutions)
+    assert len(in_bytes) == sum(c.input_range is not None for c in convolutions)
 
 
 def test_steps_in_the_graph(liven):
