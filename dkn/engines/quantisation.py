@@ -31,8 +31,8 @@ from dkn.engines.folding import Convolution, FoldedStream
 from dkn.networks import DKNStream, KernelNetwork, Stream
 
 FIRST_LAYER = {"fdkn": 2, "dkn": 3}
-"""Of depth's stream, counted from 0. Those before it do a twenty-fifth of the work, and see detail that 256 levels would
-lose. Colour consists of bytes from the first."""
+"""Of depth's stream, counted from 0. Those before it do a twenty-fifth of the work, and see detail that 256 levels
+would lose. Colour consists of bytes from the first."""
 
 PATCH, PATCHES = 64, 16
 
