@@ -27,7 +27,6 @@ Row = NDArray[np.float32]
 CHANNELS = 3
 
 
-@compiled(nogil=True, error_model="numpy")
 def vote(
     valid: Mask,
     color: NDArray[np.uint8],
@@ -54,13 +53,43 @@ def vote(
     Returns:
         (H, W) bool.
     """
-    rows, columns = valid.shape
-    height, width = color.shape[0], color.shape[1]
-    result = np.empty((height, width), np.bool_)
-    tops, lefts = _starts(height, rows), _starts(width, columns)
-    colors = np.zeros((rows, columns, CHANNELS), np.float32)
+    colors = np.zeros((*valid.shape, CHANNELS), np.float32)
     _middles(color, needed, colors)
-    down, across = _offsets(height, rows, tops), _offsets(width, columns, lefts)
+    result = np.empty(color.shape[:2], np.bool_)
+    places = (*_places(color.shape[0], valid.shape[0]), *_places(color.shape[1], valid.shape[1]))
+    _vote(valid, color, low, depth, mixed, colors, *places, reach, level, kept, agrees, result)
+    return result
+
+
+def _places(size: int, low: int) -> tuple[NDArray[np.int64], Row]:
+    """Along one axis: the first pixel whose centre lies in each input pixel, and the end; and how far each pixel lies
+    from the middle of its input pixel, in input pixels."""
+    starts = -(-2 * size * np.arange(low + 1) // low) // 2
+    twice = (2 * np.arange(size) + 1) * low
+    place = twice.astype(np.float32) / np.float32(2 * size)
+    return starts, place - np.float32(0.5) - (twice // (2 * size)).astype(np.float32)
+
+
+@compiled(nogil=True, error_model="numpy")
+def _vote(
+    valid: Mask,
+    color: NDArray[np.uint8],
+    low: Depth,
+    depth: Depth,
+    mixed: Mask,
+    colors: NDArray[np.float32],
+    tops: NDArray[np.int64],
+    down: Row,
+    lefts: NDArray[np.int64],
+    across: Row,
+    reach: float,
+    level: float,
+    kept: float,
+    agrees: float,
+    result: Mask,
+) -> None:
+    """Write the result of `vote`. `colors`: (h, w, 3) of `_middles`; the rest of `_places`."""
+    (rows, columns), width = valid.shape, len(across)
     # Of the pixels of a row that are looked at: where they are, their colour, the sum of the votes; of the input pixels
     # around each: colour, and weight along the row, negative if unknown.
     places, own, line = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.bool_)
@@ -92,7 +121,7 @@ def vote(
             for k in range(max(i - 1, 0), min(i + 2, rows)):
                 near = np.float32(1) - abs(down[y] - np.float32(k - i)) / np.float32(reach)
                 for m in range(3):
-                    _add(row, others[k - i + 1, m], near, scale, total, count)
+                    _add(row, others[k - i + 1, m], near, scale, total[:count])
             middle = abs(down[y]) < kept
             for n in range(count):
                 x = places[n]
@@ -100,7 +129,6 @@ def vote(
                     result[y, x] = total[n] > 0 and (
                         result[y, x] or _agrees(valid, low, i, parents[x], depth[y, x], np.float32(agrees))
                     )
-    return result
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -134,9 +162,9 @@ def _collect(
 
 
 @compiled(nogil=True, error_model="numpy")
-def _add(row: Row, other: Row, near: np.float32, scale: np.float32, total: Row, count: int) -> None:
+def _add(row: Row, other: Row, near: np.float32, scale: np.float32, total: Row) -> None:
     """Add the votes of one input pixel around each pixel of a row."""
-    for n in range(count):
+    for n in range(len(total)):
         red, green, blue = row[0, n] - other[0, n], row[1, n] - other[1, n], row[2, n] - other[2, n]
         total[n] += near * other[CHANNELS, n] / (np.float32(1) + (red * red + green * green + blue * blue) * scale)
 
@@ -149,26 +177,6 @@ def _agrees(valid: Mask, low: Depth, i: int, j: int, depth: np.float32, share: n
             if valid[y, x] and abs(low[y, x] - depth) <= share * depth:
                 return True
     return False
-
-
-@compiled(nogil=True)
-def _starts(size: int, low: int) -> NDArray[np.int64]:
-    """The first pixel whose centre lies in each input pixel, and the end."""
-    starts = np.empty(low + 1, np.int64)
-    for i in range(low + 1):
-        starts[i] = (-(-2 * size * i // low)) // 2
-    return starts
-
-
-@compiled(nogil=True, error_model="numpy")
-def _offsets(size: int, low: int, starts: NDArray[np.int64]) -> Row:
-    """How far each pixel lies from the middle of its input pixel, in input pixels."""
-    offsets = np.empty(size, np.float32)
-    for i in range(low):
-        for x in range(starts[i], starts[i + 1]):
-            place = np.float32((2 * x + 1) * low) / np.float32(2 * size)
-            offsets[x] = place - np.float32(0.5) - np.float32(i)
-    return offsets
 
 
 @compiled(nogil=True, error_model="numpy")
