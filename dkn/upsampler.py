@@ -20,7 +20,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +30,10 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
-from dkn.depth import clamp, is_readable, local_range, prepare
+from dkn.depth import is_readable, prepare
 from dkn.depth.confidence import confidence
-from dkn.depth.frame import stages, validity
-from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity, warm_up
+from dkn.depth.frame import compile_meanwhile, compile_stages, is_compiling, stages, validity
+from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
 from dkn.errors import ConfigError, ImageError
@@ -107,6 +107,8 @@ class Upsampler:
         min_confidence: a depth that is less likely than this to be right (`dkn.depth.confidence`) becomes unknown; 0:
             none does.
         hole_width: pixels of the result; of "small" holes.
+        compile_first: on a CPU, the first frame waits until all is compiled beside the network, which takes some
+            seconds the first time after installation. If not, PyTorch serves until then, slower.
 
     Any number of threads may share one; they take turns. A copy, or what is unpickled in another process, has the same
     options and makes engines of its own. After a frame was upsampled the libraries have threads, which a forked process
@@ -132,6 +134,7 @@ class Upsampler:
         max_depth: float = math.inf,
         min_confidence: float = 0.0,
         hole_width: float = WIDTH,
+        compile_first: bool = True,
     ):
         if scale is not None and not 0 < scale < math.inf:
             raise ConfigError(f"scale={scale}: a positive, finite factor is needed")
@@ -141,7 +144,9 @@ class Upsampler:
             "device": str(device),
             "engine": engine,
             "precision": precision,
+            "compile_first": compile_first,
         }
+        self._compile_first = compile_first
         self._lock = threading.RLock()
         self.device = choose_device(device)
         self._plan = plan(self.device, engine, precision)
@@ -180,8 +185,8 @@ class Upsampler:
 
     @property
     def is_measuring(self) -> bool:
-        """Whether engines are being timed beside the one that serves."""
-        return self._latest is not None and self._latest.run.autotuner.under_way
+        """Whether engines are being timed beside the one that serves, or what is to serve is still being compiled."""
+        return is_compiling() or (self._latest is not None and self._latest.run.autotuner.under_way)
 
     @property
     def engine_failure(self) -> str:
@@ -198,10 +203,10 @@ class Upsampler:
             self._path_by_scale[scale] = find_model(self._model, scale)
         path = self._path_by_scale[scale]
         if path not in self._loaded:
-            if self.device.type == "cpu":
-                _compile()
             network, info = checkpoint.load(path)
             self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
+            if self.device.type == "cpu":
+                compile_stages() if self._compile_first else compile_meanwhile()
         self._latest = self._loaded[path]
         return self._latest
 
@@ -338,17 +343,6 @@ class Upsampler:
         result = run(guide[None], prepared.shown)
         cut = self.fill_holes == "none"  # of small holes: on the host
         return stage.finish(result, prepared, bounds, low, valid, guide, cut)[0, 0]
-
-
-@cache
-def _compile() -> None:
-    """Compile what depth passes on its way, once a process: not while the first frame waits (some seconds, or a part of
-    one where Numba kept it)."""
-    valid = torch.tensor([[True, False], [True, True]])[None, None]
-    low = torch.ones(1, 1, 2, 2)
-    prepared = prepare(low, valid, (6, 6), 1.0, 4)
-    clamp(prepared.shown[:, :1], local_range(prepared.filled, valid, (6, 6), 1))
-    warm_up()
 
 
 def _make(kind: type[Upsampler], options: dict[str, Any]) -> Upsampler:

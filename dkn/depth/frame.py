@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -25,9 +26,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dkn.depth.holes.validity import upsample_validity
-from dkn.depth.network_input import Prepared, prepare
-from dkn.depth.resample import clamp, local_range
+from dkn.depth import kernels
+from dkn.depth.holes.validity import compile_vote, upsample_validity
+from dkn.depth.network_input import Prepared, compile_mixed_pixels, prepare
+from dkn.depth.resample import clamp, compile_resampling, local_range
+
+log = logging.getLogger("dkn")
+COMPILER = "dkn-compile"
 
 OLDEST_TRITON = 3, 2  # 3.0 and 3.1 do not compile for sm_90: an assertion ends the process
 
@@ -72,6 +77,37 @@ def finish(
     return metres.masked_fill(~known, math.nan)
 
 
+@cache
+def compile_stages() -> None:
+    """Compile what a CPU does here, once a process, so that no frame waits for it: some seconds, or a part of one where
+    Numba kept it."""
+    for compile_some in (compile_resampling, compile_mixed_pixels, compile_vote):
+        if not threading.main_thread().is_alive():
+            return  # Python ends
+        compile_some()
+
+
+def compile_meanwhile() -> None:
+    """The same on a thread of its own. Until it is done PyTorch serves: slower, and with other roundings."""
+    if not compile_stages.cache_info().currsize and not kernels.awaited:
+        kernels.awaited = True
+        threading.Thread(target=_compile, name=COMPILER).start()
+
+
+def is_compiling() -> bool:
+    """Whether that thread is at work."""
+    return any(thread.name == COMPILER for thread in threading.enumerate())
+
+
+def _compile() -> None:
+    try:
+        compile_stages()
+    except Exception as error:  # PyTorch goes on
+        log.warning("Numba cannot compile (%s); plain PyTorch takes its place", error)
+    else:
+        kernels.awaited = False
+
+
 PYTORCH = Stages(validity, prepare, local_range, finish)
 
 
@@ -99,7 +135,7 @@ def _fused(device: torch.device) -> Stages:
     except Exception as reason:  # its compiler, the driver or the GPU: many kinds, and none is worth a crash
         complaint = f"failed with {type(reason).__name__}: {reason}"
     if complaint:
-        logging.getLogger("dkn").warning("Fused kernels on %s %s; plain PyTorch takes their place", device, complaint)
+        log.warning("Fused kernels on %s %s; plain PyTorch takes their place", device, complaint)
         return PYTORCH
     return found
 

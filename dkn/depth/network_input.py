@@ -19,11 +19,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkn.depth import kernels
 from dkn.depth.resample import fill_holes, is_readable, resize_bicubic
+from dkn.depth.units import Depth, Mask
 
 try:
     from dkn.depth.kernels import numba_network_input as compiled
@@ -112,9 +115,9 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N, 1, 1, 1), 0 to 1.
     """
-    if compiled is not None and is_readable(depth) and depth.dtype == torch.float32:
+    if compiled is not None and not kernels.awaited and is_readable(depth) and depth.dtype == torch.float32:
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
-        mixed = [compiled.mixed_pixels(d, v, LINES, STEP, FLAT, MIXED, MIXED_EDGES) for d, v in maps]
+        mixed = [_compiled_mixed_pixels(*pair) for pair in maps]
         return depth.new_tensor(mixed)[:, None, None, None]
     count = depth.new_full((len(depth), 1, 1, 1), MIXED_EDGES)
     total = MIXED * count
@@ -133,3 +136,13 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
         total = total + torch.where(edge, 4 * share * (1 - share), 0).sum(dim=(1, 2, 3), keepdim=True)
         count = count + edge.sum(dim=(1, 2, 3), keepdim=True)
     return total / count
+
+
+def compile_mixed_pixels() -> None:
+    """What is compiled here, so that no frame waits for it."""
+    if compiled is not None:
+        _compiled_mixed_pixels(np.ones((6, 6), np.float32), np.ones((6, 6), np.bool_))
+
+
+def _compiled_mixed_pixels(depth: Depth, valid: Mask) -> float:
+    return compiled.mixed_pixels(depth, valid, LINES, STEP, FLAT, MIXED, MIXED_EDGES)

@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkn.depth import kernels
+
 try:
     from dkn.depth.kernels import numba_resample as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
@@ -143,8 +145,16 @@ def clamp(result: Tensor, bounds: Tensor) -> Tensor:
     return result.clamp(low, high)
 
 
+def compile_resampling() -> None:
+    """What is compiled here, so that no frame waits for it."""
+    if compiled is not None:
+        low, valid = np.ones((2, 2), np.float32), np.array([[True, False], [True, True]])
+        bounds = compiled.local_range(compiled.fill_holes(low, valid), valid, (1, 1), OVERSHOOT)
+        compiled.clamp(np.ones((6, 6), np.float32), *bounds)
+
+
 def _compilable(tensor: Tensor) -> bool:
-    return compiled is not None and is_readable(tensor) and tensor.dtype == torch.float32
+    return compiled is not None and not kernels.awaited and is_readable(tensor) and tensor.dtype == torch.float32
 
 
 def is_readable(tensor: Tensor) -> bool:

@@ -141,7 +141,7 @@ def test_the_compiled_form_is_the_same(size):
 
 def test_without_numba(monkeypatch):
     compiled = judged(*any_maps((96, 128)))
-    monkeypatch.setattr(validity, "kernels", None)
+    monkeypatch.setattr(validity, "compiled", None)
     assert np.mean(judged(*any_maps((96, 128))) != compiled) < 1e-3
 
 

@@ -16,6 +16,6 @@
 (`validity.py`)."""
 
 from dkn.depth.holes.small import FILLS, STEP, WIDTH, small_holes
-from dkn.depth.holes.validity import upsample_validity, warm_up
+from dkn.depth.holes.validity import upsample_validity
 
-__all__ = ["FILLS", "STEP", "WIDTH", "small_holes", "upsample_validity", "warm_up"]
+__all__ = ["FILLS", "STEP", "WIDTH", "small_holes", "upsample_validity"]

@@ -23,20 +23,19 @@ surface that was measured there: without that, a fifth of it would lie in mid-ai
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkn.depth import kernels
 from dkn.depth.resample import is_readable, resize_mask
 
 try:
-    from dkn.depth.holes import numba_validity as kernels
+    from dkn.depth.holes import numba_validity as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
-    kernels = None  # type: ignore[assignment]
+    compiled = None  # type: ignore[assignment]
 
 LEAST_SCALE = 3.0
 """Factor below which, in either direction, a pixel is as valid as the input pixel that it lies in."""
@@ -70,7 +69,8 @@ def upsample_validity(valid: Tensor, color: Tensor, low: Tensor, result: Tensor)
         return vote(valid, color, low, result)
     if bool(valid.all()) or not bool(valid.any()):
         return valid[:, :, :1, :1].expand(1, 1, *size)
-    return vote(valid, color, low, result) if kernels is None else _compiled_vote(valid, color, low, result)
+    serves = vote if compiled is None or kernels.awaited else _compiled_vote
+    return serves(valid, color, low, result)
 
 
 def follows_color(valid: Tensor, size: tuple[int, int]) -> bool:
@@ -78,11 +78,9 @@ def follows_color(valid: Tensor, size: tuple[int, int]) -> bool:
     return all(n >= LEAST_SCALE * m for n, m in zip(size, valid.shape[2:], strict=True))
 
 
-@cache
-def warm_up() -> None:
-    """Compile what is compiled, once a process: not while the first frame with a hole waits (some seconds, or a part
-    of one where Numba kept it)."""
-    if kernels is not None:
+def compile_vote() -> None:
+    """Not while the first frame with a hole waits: some seconds, or a part of one where Numba kept it."""
+    if compiled is not None:
         known = torch.tensor([[True, False], [True, True]])[None, None]
         depth = torch.ones(1, 1, 6, 6)
         _compiled_vote(known, torch.zeros(6, 6, 3, dtype=torch.uint8), depth[..., ::3, ::3], depth)
@@ -94,7 +92,7 @@ def _compiled_vote(valid: Tensor, color: Tensor, low: Tensor, result: Tensor) ->
     mixed = cv2.dilate(bits, around) != cv2.erode(bits, around)
     needed = cv2.dilate(mixed.view(np.uint8), around).view(bool)
     guide, measured, depth = (x.contiguous().numpy() for x in (color, low[0, 0], result[0, 0]))
-    found = kernels.vote(known, guide, measured, depth, mixed, needed, REACH, COLOR, KEPT, AGREES)
+    found = compiled.vote(known, guide, measured, depth, mixed, needed, REACH, COLOR, KEPT, AGREES)
     return torch.from_numpy(found)[None, None]
 
 

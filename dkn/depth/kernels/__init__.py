@@ -13,3 +13,8 @@
 # limitations under the License.
 
 """What is done for each pixel of a depth map, compiled by Numba where that is installed, else by NumPy or PyTorch."""
+
+from __future__ import annotations
+
+awaited = False
+"""Whether PyTorch serves for now, because `dkn.depth.frame.compile_meanwhile` is not done."""

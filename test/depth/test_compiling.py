@@ -1,0 +1,83 @@
+# Copyright 2026 dkn_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Frames that come before all is compiled that they pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dkn import Upsampler
+from dkn.depth import frame, kernels
+from dkn.depth.holes import validity
+
+pytest.importorskip("numba")
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch):
+    """As when a process begins; what is compiled waits until the event that this gives is set."""
+    go = threading.Event()
+    frame.compile_stages.cache_clear()
+    monkeypatch.setattr(kernels, "awaited", False)
+    monkeypatch.setattr(frame, "compile_resampling", lambda: go.wait(60))
+    yield go
+    go.set()
+    wait_for(lambda: not frame.is_compiling())
+
+
+def test_a_frame_need_not_wait_for_what_is_compiled(nothing_compiled, make_model, tmp_path, monkeypatch):
+    votes = []
+    compiled = validity.compiled.vote
+    monkeypatch.setattr(validity.compiled, "vote", lambda *of: votes.append(of) or compiled(*of))
+    upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False)
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    depth = np.full((6, 8), 2, np.float32)
+    depth[2, 3:6] = np.nan
+    early = upsampler(color, depth)
+    assert upsampler.is_measuring
+    assert not votes
+    nothing_compiled.set()
+    wait_for(lambda: not frame.is_compiling())
+    assert not upsampler.is_measuring
+    votes.clear()
+    late = upsampler(color, depth)
+    assert votes
+    np.testing.assert_allclose(early, late, atol=1e-5)
+
+
+def test_a_compiler_that_fails_leaves_pytorch_at_work(nothing_compiled, make_model, tmp_path, monkeypatch, caplog):
+    def fail() -> None:
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(frame, "compile_resampling", fail)
+    upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False)
+    upsampler.load(8)
+    wait_for(lambda: not frame.is_compiling())
+    assert "no compiler" in caplog.text
+    assert kernels.awaited
+    assert not upsampler.is_measuring
+    assert np.isfinite(upsampler(np.zeros((48, 64, 3), np.uint8), np.full((6, 8), 2, np.float32))).all()
