@@ -36,6 +36,7 @@ from dkn.depth.frame import compile_meanwhile, compile_stages, is_compiling, sta
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
+from dkn.engines.selection import autotuning
 from dkn.errors import ConfigError, ImageError
 from dkn.utils.device import choose_device
 
@@ -187,6 +188,21 @@ class Upsampler:
     def is_measuring(self) -> bool:
         """Whether engines are being timed beside the one that serves, or what is to serve is still being compiled."""
         return is_compiling() or (self._latest is not None and self._latest.run.autotuner.under_way)
+
+    def time_engines(self, color: np.ndarray, depth: np.ndarray) -> dict[str, float]:
+        """Find the fastest engine for images of this size now, in place of beside the first frames that come.
+
+        Args:
+            color, depth: as for `__call__`, with at least one valid depth.
+
+        Returns:
+            `engine_times`, measured or remembered; empty where there is no choice.
+        """
+        for _ in range(autotuning.FRAMES):
+            self(color, depth)
+        if self._latest:
+            self._latest.run.autotuner.wait()
+        return self.engine_times
 
     @property
     def engine_failure(self) -> str:

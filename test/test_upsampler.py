@@ -34,6 +34,8 @@ from PIL import Image
 from dkn.cli import upsample as upsample_command
 from dkn.depth import upsample_bicubic
 from dkn.depth.holes.validity import LEAST_SCALE
+from dkn.engines.selection import autotuning
+from dkn.engines.selection.autotuning import fastest
 from dkn.errors import CheckpointError, ConfigError, ImageError
 from dkn.networks import NetworkConfig
 from dkn.upsampler import Upsampler
@@ -445,3 +447,21 @@ def test_one_default_everywhere():
     upsample_command.add_options(parser)
     from_command = parser.parse_args(["--color=c", "--depth=d", "--out=o.png"]).model
     assert default == from_command == Options().mode == "fdkn_sensor"
+
+
+def test_engines_timed_beforehand_are_remembered(make_model, tmp_path, monkeypatch):
+    """Where a home can be written, as the node does it later; the next one begins with the fastest."""
+    monkeypatch.setenv("DKN_CACHE", str(tmp_path))
+    monkeypatch.setattr(autotuning, "FRAMES", 3)
+    model = make_model(tmp_path / "m_x8.safetensors", 8)
+    color, depth = np.zeros((48, 64, 3), np.uint8), np.full((6, 8), 2, np.float32)
+    upsampler = Upsampler(model, device="cpu")
+    times = upsampler.time_engines(color, depth)
+    assert len(times) > 1
+    assert all(ms > 0 for ms in times.values())
+    assert upsampler.engine_name == fastest(times)
+    later = Upsampler(model, device="cpu")
+    later.load(8)
+    assert later.engine_times == times
+    assert later.engine_name == fastest(times)
+    assert Upsampler(model, device="cpu", engine="torch").time_engines(color, depth) == {}

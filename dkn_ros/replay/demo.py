@@ -29,6 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dkn import Upsampler
 from dkn.depth.confidence import confidence
 from dkn.evaluation.metrics import flying_pixels
 from dkn.sensors import kinect
@@ -67,16 +68,16 @@ def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     bag = options.bag or _recording(options.out / "recording")
     choice = topic_choice.choose(bag, options.color, options.depth)
-    outcome = command.run(
-        Playback(
-            bag,
-            choice.color,
-            choice.depth,
-            truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
-            scale=options.scale,
-            parameters={"mode": options.mode, "target_rate": options.rate, "decimation": options.decimation},
-        )
+    playback = Playback(
+        bag,
+        choice.color,
+        choice.depth,
+        truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
+        scale=options.scale,
+        parameters={"mode": options.mode, "target_rate": options.rate, "decimation": options.decimation},
     )
+    _time_engines(playback, options.mode)
+    outcome = command.run(playback)
     say(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
     say(outcome.table())
     print(f"  {'processor':<16} {outcome.machine['processor']}")
@@ -92,6 +93,17 @@ def _run(options: argparse.Namespace) -> int:
         print("demo: FAILED, the output is not better than bicubic interpolation", file=sys.stderr)
         return 1
     return 0
+
+
+def _time_engines(playback: Playback, mode: str) -> None:
+    """What the node does beside its first frames on a computer that is new to it. This recording would be over by
+    then."""
+    playback.check()
+    (color, depth), begun = playback.first_pair(), time.monotonic()
+    times = Upsampler(mode).time_engines(color, depth)
+    if times:
+        words = ", ".join(f"{name} {ms:.0f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
+        print(f"engines at {_size(color)}: {words} ({time.monotonic() - begun:.0f} s)")
 
 
 def demo_picture(example: Example) -> np.ndarray:
@@ -151,8 +163,8 @@ def _closeup(example: Example, low: float, high: float) -> dict[str, np.ndarray]
     return {"detail: bicubic (top), output (bottom)": np.concatenate(halves)}
 
 
-def _size(depth: np.ndarray) -> str:
-    return f"{depth.shape[1]}x{depth.shape[0]}"
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def _recording(path: Path) -> Path:

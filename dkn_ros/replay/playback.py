@@ -124,12 +124,11 @@ class Playback:
         wanted = [self.color, self.depth, *([self.truth] if self.truth else [])]
         for topic in wanted:
             require_image(self.bag, topic, kinds)
-        start, stop = self._range_ns()
-        found = {topic: next(bags.read(self.bag, [topic], start, stop), None) for topic in wanted}
+        found = {topic: self._first(topic) for topic in wanted}
         if empty := [topic for topic in wanted if found[topic] is None]:
             part = "" if self._whole else f" between {self.start_s:g} s and {self.stop_s:g} s"
             raise DataError(f"bag {self.bag} has no message on {' and '.join(empty)}{part}")
-        color, depth, *truth = (found[topic][2] for topic in wanted)  # type: ignore[index]
+        color, depth, *truth = (found[topic] for topic in wanted)
         for topic, message in zip((self.color, self.depth), (color, depth), strict=True):
             if stamp_ns(message) == 0:
                 raise DataError(f"{topic} of bag {self.bag} has stamps of zero: its driver does not fill header.stamp")
@@ -162,6 +161,12 @@ class Playback:
         if self._as_it_is:
             return depth
         return degrade(depth, self.scale, self.degradation, np.random.default_rng(abs(stamp_ns(message))))
+
+    def first_pair(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first colour image (H, W, 3) uint8 RGB and the first depth (h, w) that the node will be given; of a
+        recording that `check` has found good."""
+        color, depth = (self._first(topic) for topic in (self.color, self.depth))
+        return color_of(color), self.reduced(depth)
 
     def synchronizer(self) -> PairSynchronizer[Any, Any]:
         """Pairs messages as the node does."""
@@ -201,6 +206,10 @@ class Playback:
                 complete += triples.add_depth(pair.depth_stamp_ns, pair, now)
             complete += triples.poll(now)
             yield from ((both.depth.color, both.depth.depth, both.color) for both in complete)
+
+    def _first(self, topic: str) -> Any:
+        """Its first message in the part to play; None if there is none."""
+        return next((message for *_, message in bags.read(self.bag, [topic], *self._range_ns())), None)
 
     def _range_ns(self) -> tuple[int | None, int | None]:
         """Bag times of the part to play."""

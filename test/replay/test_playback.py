@@ -68,6 +68,13 @@ def test_frames_are_those_that_belong_together(bag: Path) -> None:
     np.testing.assert_allclose(found[0].low, [[1 + (2 * i + 1) / 8 for i in range(4)]] * 2)
 
 
+def test_the_first_pair_is_what_the_node_is_given_first(bag: Path) -> None:
+    first, reduced = playback(bag, degradation="nearest").first_pair()
+    (frame,) = playback(bag, degradation="nearest").frames({10 * SECOND})
+    np.testing.assert_array_equal(first, frame.color)
+    np.testing.assert_array_equal(reduced, frame.low)
+
+
 def test_without_another_truth_it_is_the_depth_before_it_was_reduced(bag: Path) -> None:
     (frame,) = playback(bag, degradation="area").frames({11 * SECOND})
     np.testing.assert_allclose(frame.low, [[2 + (2 * i + 0.5) / 8 for i in range(4)]] * 2)
