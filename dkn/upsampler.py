@@ -196,7 +196,7 @@ class Upsampler:
             color, depth: as for `__call__`, with at least one valid depth.
 
         Returns:
-            `engine_times`, measured or remembered; empty where there is no choice.
+            `engine_times`, measured or remembered.
         """
         for _ in range(autotuning.FRAMES):
             self(color, depth)

@@ -464,4 +464,3 @@ def test_engines_timed_beforehand_are_remembered(make_model, tmp_path, monkeypat
     later.load(8)
     assert later.engine_times == times
     assert later.engine_name == fastest(times)
-    assert Upsampler(model, device="cpu", engine="torch").time_engines(color, depth) == {}
