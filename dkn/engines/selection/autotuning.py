@@ -31,6 +31,7 @@ from dkn.engines.registry import Choice
 from dkn.engines.selection.memory import Times, recall, recall_others, remember
 from dkn.errors import DknError
 from dkn.networks import KernelNetwork
+from dkn.utils.memory import give_back
 
 FRAMES = 10  # of one size that have to come first: for a few it is not worth it
 RUNS = 3  # timed ones of each engine, after one that is not
@@ -130,24 +131,36 @@ class Autotuner:
                 continue
             if not threading.main_thread().is_alive():
                 raise DknError("Python ends")
-            try:
-                engine = self._make(choice)
-                self._time(engine, color, depth)
-                for _ in range(RUNS):
-                    # Both in turns: whatever else runs here then slows both.
-                    for one in (engine, serving):
-                        ms = self._time(one, color, depth)
-                        times[str(one)] = min(ms, times.get(str(one), ms))
-                        spent += ms / 1e3
-                    if times[str(engine)] > HOPELESS * min(times.values()):
-                        break
-            except Exception as error:  # of whatever runtime it is
-                log.info("engine %s is out: %s", choice, str(error).partition("\n")[0] or type(error).__name__)
-                times.pop(str(choice), None)
-                continue
-            if fastest(times) == str(engine):
+            engine, took = self._compare(choice, serving, times, color, depth)
+            spent += took
+            if engine is not None and fastest(times) == str(engine):
                 best = engine
+            del engine  # before the next is made
+            give_back()
         return times, best
+
+    def _compare(
+        self, choice: Choice, serving: Engine, times: Times, color: Tensor, depth: Tensor
+    ) -> tuple[Engine | None, float]:
+        """The engine of a choice, None if it cannot be used, and seconds that it and the serving one ran; notes `times`
+        of both."""
+        spent = 0.0
+        try:
+            engine = self._make(choice)
+            self._time(engine, color, depth)
+            for _ in range(RUNS):
+                # Both in turns: whatever else runs here then slows both.
+                for one in (engine, serving):
+                    ms = self._time(one, color, depth)
+                    times[str(one)] = min(ms, times.get(str(one), ms))
+                    spent += ms / 1e3
+                if times[str(engine)] > HOPELESS * min(times.values()):
+                    break
+        except Exception as error:  # of whatever runtime it is
+            log.info("engine %s is out: %s", choice, str(error).partition("\n")[0] or type(error).__name__)
+            times.pop(str(choice), None)
+            return None, spent
+        return engine, spent
 
     def _slow_elsewhere(self) -> set[str]:
         """Names of engines that were far slower than the best whenever another network was measured here."""
