@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
 from dkn.depth import is_readable, prepare
 from dkn.depth.confidence import confidence
-from dkn.depth.frame import compile_meanwhile, compile_stages, is_compiling, stages, validity
+from dkn.depth.frame import compiling, is_compiling, stages, validity
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
@@ -219,10 +220,9 @@ class Upsampler:
             self._path_by_scale[scale] = find_model(self._model, scale)
         path = self._path_by_scale[scale]
         if path not in self._loaded:
-            network, info = checkpoint.load(path)
-            self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
-            if self.device.type == "cpu":
-                compile_stages() if self._compile_first else compile_meanwhile()
+            with compiling(first=self._compile_first) if self.device.type == "cpu" else nullcontext():
+                network, info = checkpoint.load(path)
+                self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
         self._latest = self._loaded[path]
         return self._latest
 

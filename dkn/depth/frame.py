@@ -19,7 +19,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -77,21 +78,34 @@ def finish(
     return metres.masked_fill(~known, math.nan)
 
 
+@contextmanager
+def compiling(first: bool) -> Iterator[None]:
+    """Compile what a CPU does here after the body, once a process: some seconds, or a part of one where Numba kept it.
+
+    Args:
+        first: no frame may come before it is done. Otherwise a thread does it, and until then, from the body on,
+            PyTorch serves: slower, and with other roundings.
+    """
+    begins = not first and not kernels.awaited and not compile_stages.cache_info().currsize
+    if begins:
+        kernels.awaited = True
+    try:
+        yield
+    except BaseException:
+        kernels.awaited = kernels.awaited and not begins
+        raise
+    if begins:
+        threading.Thread(target=_compile, name=COMPILER).start()
+    elif first:
+        compile_stages()
+
+
 @cache
 def compile_stages() -> None:
-    """Compile what a CPU does here, once a process, so that no frame waits for it: some seconds, or a part of one where
-    Numba kept it."""
+    """Compile them here and now."""
     for compile_some in (compile_resampling, compile_mixed_pixels, compile_vote):
-        if not threading.main_thread().is_alive():
-            return  # Python ends
-        compile_some()
-
-
-def compile_meanwhile() -> None:
-    """The same on a thread of its own. Until it is done PyTorch serves: slower, and with other roundings."""
-    if not compile_stages.cache_info().currsize and not kernels.awaited:
-        kernels.awaited = True
-        threading.Thread(target=_compile, name=COMPILER).start()
+        if threading.main_thread().is_alive():
+            compile_some()
 
 
 def is_compiling() -> bool:
@@ -103,7 +117,8 @@ def _compile() -> None:
     try:
         compile_stages()
     except Exception as error:  # PyTorch goes on
-        log.warning("Numba cannot compile (%s); plain PyTorch takes its place", error)
+        if threading.main_thread().is_alive():  # else nobody is left to want to know
+            log.warning("Numba cannot compile (%s); plain PyTorch takes its place", error)
     else:
         kernels.awaited = False
 

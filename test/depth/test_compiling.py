@@ -26,6 +26,7 @@ import pytest
 from dkn import Upsampler
 from dkn.depth import frame, kernels
 from dkn.depth.holes import validity
+from dkn.errors import CheckpointError
 
 pytest.importorskip("numba")
 
@@ -81,3 +82,14 @@ def test_a_compiler_that_fails_leaves_pytorch_at_work(nothing_compiled, make_mod
     assert kernels.awaited
     assert not upsampler.is_measuring
     assert np.isfinite(upsampler(np.zeros((48, 64, 3), np.uint8), np.full((6, 8), 2, np.float32))).all()
+
+
+def test_after_a_model_that_cannot_be_used_the_next_one_is_compiled_for(nothing_compiled, make_model, tmp_path):
+    nothing_compiled.set()
+    (tmp_path / "bad_x8.safetensors").write_bytes(b"no model")
+    with pytest.raises(CheckpointError):
+        Upsampler(tmp_path / "bad_x8.safetensors", device="cpu", compile_first=False).load(8)
+    assert not kernels.awaited
+    Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False).load(8)
+    wait_for(lambda: frame.compile_stages.cache_info().currsize == 1)
+    wait_for(lambda: not kernels.awaited)

@@ -17,4 +17,4 @@
 from __future__ import annotations
 
 awaited = False
-"""Whether PyTorch serves for now, because `dkn.depth.frame.compile_meanwhile` is not done."""
+"""Whether PyTorch serves for now, because `dkn.depth.frame.compiling` is not done."""
