@@ -75,7 +75,7 @@ class Kept:
     """Most memory that the node's process ever had resident."""
 
 
-def measure(camera: Camera, seconds: float) -> Kept:
+def measure(camera: Camera, seconds: float, engine: str = "auto") -> Kept:
     """Run the node behind a camera. In a process of its own: Fast DDS reads its profile once.
 
     Raises:
@@ -85,7 +85,7 @@ def measure(camera: Camera, seconds: float) -> Kept:
     from dkn_ros.benchmark.rig import Rig, Usage
     from dkn_ros.pipeline.diagnostics import percentiles
 
-    parameters = {"diagnostics_period": 0.5, **camera.parameters}
+    parameters = {"diagnostics_period": 0.5, "engine": engine, **camera.parameters}
     with Rig(PROGRAM, parameters, camera.color, camera.depth, RATE) as rig:
         rig.start()
         said = rig.values()

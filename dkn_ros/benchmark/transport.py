@@ -34,6 +34,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from dkn.engines import ENGINES
 from dkn.utils.arguments import size
 from dkn.utils.device import instruction_sets
 from dkn.utils.machine import processor
@@ -136,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rates", action="store_true", help="measure instead whether the node keeps the rate of several cameras"
     )
+    parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="of the node, for --rates [auto]")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return exit_status("dkn-replay --benchmark", partial(_run, parser.parse_args(arguments)))
 
@@ -176,7 +178,7 @@ def _rates(given: argparse.Namespace) -> None:
     print(f"cameras at {rates.RATE:g} Hz, {processor()} ({instruction_sets()})\n\n{rates.HEADER}", flush=True)
     results = []
     for camera in rates.CAMERAS:
-        results.append(_alone(rates.measure, camera, given.seconds))
+        results.append(_alone(rates.measure, camera, given.seconds, given.engine))
         print(rates.row(results[-1]), flush=True)
     _write(given.json, results)
 

@@ -40,9 +40,10 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {name: value for name, value in ENVIRONMENT.items() if name.startswith("ROS_")}
     camera = Camera("small", (128, 96), (32, 24), {"decimation": 2})
     with mock.patch.dict(os.environ, here):
-        kept = transport._alone(rates.measure, camera, 2.0)
+        kept = transport._alone(rates.measure, camera, 2.0, "torch")
     assert kept.camera == camera
     assert (kept.model, kept.decimation) == ("fdkn_sensor", 2)
+    assert kept.engine.startswith("torch (cpu")
     assert 0 < kept.answered_hz <= 1.2 * rates.RATE
     assert 0 <= kept.superseded <= 1
     # What was superseded has no answer, and what was not has one.
@@ -53,12 +54,13 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
-    def measure(camera: Camera, seconds: float) -> Kept:
+    def measure(camera: Camera, seconds: float, engine: str) -> Kept:
+        assert engine == "onnx"
         return Kept(camera, "fdkn_sensor_tiny", "openvino (cpu, int8)", 3, 25.04, 0.125, 61.2, 93.4, 1.5, 612.0)
 
     monkeypatch.setattr(rates, "measure", measure)
     monkeypatch.setattr(transport, "_alone", lambda function, *arguments: function(*arguments))
-    assert command.main(["--benchmark", "--rates", "--json", str(tmp_path / "o.json")]) == 0
+    assert command.main(["--benchmark", "--rates", "--engine", "onnx", "--json", str(tmp_path / "o.json")]) == 0
     rows = capsys.readouterr().out.splitlines()[-len(CAMERAS) :]
     assert [row[:24].strip() for row in rows] == [camera.name for camera in CAMERAS]
     wanted = ["-", "-", "30.0", "30.0", "15.0"]
