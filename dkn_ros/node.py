@@ -114,7 +114,8 @@ class UpsampleNode(Node):
             self, "depth_upsampled", self._follow_listeners, self._on_worker_error, self.options.pointcloud
         )
         self._transforms = TransformListener(self)
-        self._registrar = Registrar(self._transforms.lookup, partial(self._log, OK))
+        device = str(self._upsampling.upsampler.device)
+        self._registrar = Registrar(self._transforms.lookup, partial(self._log, OK), device)
         self._worker: Worker[Pair[Frame, Frame]] = Worker(self._process, self._on_worker_error, "upsampling")
         # Housekeeping goes on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)

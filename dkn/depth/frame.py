@@ -31,11 +31,10 @@ from dkn.depth import kernels
 from dkn.depth.holes.validity import compile_vote, upsample_validity
 from dkn.depth.network_input import Prepared, compile_mixed_pixels, prepare
 from dkn.depth.resample import clamp, compile_resampling, local_range
+from dkn.ops import triton_version
 
 log = logging.getLogger("dkn")
 COMPILER = "dkn-compile"
-
-OLDEST_TRITON = 3, 2  # 3.0 and 3.1 do not compile for sm_90: an assertion ends the process
 
 
 @dataclass(frozen=True)
@@ -136,9 +135,7 @@ def stages(device: torch.device) -> Stages:
 def _fused(device: torch.device) -> Stages:
     """Triton's, if it is there, new enough, and solves small problems on this device; a failure is reported, once."""
     try:
-        import triton
-
-        if tuple(int(number) for number in triton.__version__.split(".")[:2]) < OLDEST_TRITON:
+        if not triton_version.is_new_enough():
             return PYTORCH
         from dkn.depth import fused
     except ImportError:

@@ -29,6 +29,7 @@ import torch
 from dkn.engines.base import PRECISIONS, Engine
 from dkn.errors import ConfigError
 from dkn.networks import KernelNetwork
+from dkn.ops import triton_version
 from dkn.utils.device import has_native_bf16
 
 TENSOR_CORES = (8, 0)
@@ -49,9 +50,13 @@ class Entry:
     """Of these packages, the oldest version that will do."""
 
 
-# Triton 3.0 and 3.1, which came with PyTorch 2.4 and 2.5, do not compile for sm_90: an assertion ends the process.
 ENGINES = {
-    "cuda": Entry("dkn.engines.cuda:CudaEngine", ("triton",), {"cuda": ("fp16",)}, {"triton": "3.2"}),
+    "cuda": Entry(
+        "dkn.engines.cuda:CudaEngine",
+        ("triton",),
+        {"cuda": ("fp16",)},
+        {"triton": ".".join(map(str, triton_version.OLDEST))},
+    ),
     "openvino": Entry(
         "dkn.engines.graph:OpenVINOEngine", ("openvino", "onnx", "numba"), {"cpu": ("int8", "bf16", "fp32")}
     ),

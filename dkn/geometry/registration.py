@@ -22,22 +22,33 @@ image and on one surface. What only one of the two cameras sees stays unknown.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dkn.errors import ConfigError, ImageError
 from dkn.geometry.camera_model import CameraModel
+from dkn.ops import triton_version
 
 try:
     from dkn.geometry import numba_registration as kernels
 except ImportError:  # Numba is an extra: without it, slower and the same
     from dkn.geometry import numpy_registration as kernels  # type: ignore[no-redef]
 
+log = logging.getLogger("dkn")
+
 RADIAL_STEPS = 4096  # of the table of a lens's radial distortion over r²: 1e-3 pixels of error for common lenses
 SURFACE = 0.04
 """Neighbours whose inverse depths differ by more than this share belong to two surfaces."""
+
+
+Implementation = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""`numpy_registration.register` with all but depth, which is the same in each frame."""
 
 
 class Registration:
@@ -46,6 +57,7 @@ class Registration:
     Args:
         depth_camera, color_camera: of the images; colour's may have any size.
         depth_to_color: (4, 4), rotation and translation in metres: a point of the depth camera's frame to colour's.
+        device: where it is computed: cpu, or cuda (cuda:1 …), where Triton does it if it can there.
 
     Attributes:
         grid: the colour camera with an image of so few pixels that they are as large as the depth camera's.
@@ -54,7 +66,9 @@ class Registration:
         ConfigError: a matrix that is no rotation and translation.
     """
 
-    def __init__(self, depth_camera: CameraModel, color_camera: CameraModel, depth_to_color: np.ndarray):
+    def __init__(
+        self, depth_camera: CameraModel, color_camera: CameraModel, depth_to_color: np.ndarray, device: str = "cpu"
+    ):
         matrix = np.asarray(depth_to_color, np.float64)
         if matrix.shape != (4, 4) or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
             raise ConfigError("depth_to_color must be a (4, 4) matrix of a rotation and a translation")
@@ -64,12 +78,16 @@ class Registration:
         self.grid = color_camera.resized(*size)
         x, y = depth_camera.rays()
         # z·ray + t in colour's frame, with the ray turned beforehand
-        self._rays = [np.ascontiguousarray(r[0] * x + r[1] * y + r[2], np.float32) for r in matrix[:3, :3]]
+        rays = [np.ascontiguousarray(r[0] * x + r[1] * y + r[2], np.float32) for r in matrix[:3, :3]]
         max_r2 = self.grid.max_r2
         k = self.grid.radial(np.linspace(0, max_r2, RADIAL_STEPS)) if self.grid.is_distorted else np.ones(1)
-        self._lens = np.append(k, np.nan).astype(np.float32), np.float32(max_r2)
+        lens = np.append(k, np.nan).astype(np.float32), np.float32(max_r2)
         g = self.grid
-        self._numbers = np.array([*matrix[:3, 3], g.fx, g.fy, g.cx, g.cy, *g.tangential], np.float32)
+        numbers = np.array([*matrix[:3, 3], g.fx, g.fy, g.cx, g.cy, *g.tangential], np.float32)
+        known: dict[str, Any] = {"rays": rays, "lens": lens, "numbers": numbers, "surface": SURFACE}
+        known["size"] = g.height, g.width
+        self._on_cpu: Implementation = partial(kernels.register, **known)
+        self._register = _implementation(device)(**known)
 
     def __call__(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w) float metres of the depth camera, invalid = NaN (or not positive) → (grid.height, grid.width) float32.
@@ -81,7 +99,46 @@ class Registration:
         if depth.shape != size:
             raise ImageError(f"depth is {depth.shape}; its camera has {size}")
         z = np.ascontiguousarray(depth, np.float32)
-        return kernels.register(z, self._rays, self._lens, self._numbers, (self.grid.height, self.grid.width), SURFACE)
+        try:
+            return self._register(z)
+        except RuntimeError as error:  # a GPU that was lost
+            log.warning("Registration failed, and the processor goes on with it: %s", error)
+            self._register = self._on_cpu
+            return self._register(z)
+
+
+def _implementation(device: str) -> Callable[..., Implementation]:
+    """Takes all arguments of `numpy_registration.register` but depth."""
+    if device.startswith("cuda") and triton_version.is_new_enough():
+        from dkn.geometry.triton_registration import Register
+
+        if not (problem := _problem(device)):
+            return partial(Register, device=device)
+        log.warning("Registration on %s %s; the processor does it", device, problem)
+    return partial(partial, kernels.register)  # Numba's or NumPy's
+
+
+@cache
+def _problem(device: str) -> str:
+    """What is wrong with Triton's on a small made-up image: a step, a slope and holes, seen from 5 cm beside; empty if
+    nothing is."""
+    from dkn.geometry.triton_registration import Register
+
+    y, x = np.mgrid[:48, :64].astype(np.float32)
+    depth = 1 + 0.01 * y + (x > 30)
+    depth[10:15, 20:40] = np.nan
+    numbers = np.array([0.05, 0, 0.01, 50, 50, 32, 24, 0, 0, 0, 0, 0, 0], np.float32)
+    rays = [(x - 32) / 50, (y - 24) / 50, np.ones_like(x)]
+    lens = np.array([1, np.nan], np.float32), np.float32(1)
+    known: dict[str, Any] = {"rays": rays, "lens": lens, "numbers": numbers, "surface": SURFACE, "size": (48, 64)}
+    try:
+        found = Register(**known, device=device)(depth)
+    except Exception as error:  # its compiler, the driver or the GPU: many kinds, and none is worth a crash
+        return f"failed with {type(error).__name__}: {error}"
+    expected = kernels.register(depth, **known)
+    differ = ~np.isclose(found, expected, rtol=1e-4, equal_nan=True)
+    # A point on the edge of a pixel may fall to either side.
+    return f"differs in {differ.mean():.1%} of the pixels" if differ.mean() > 0.01 else ""
 
 
 def _pixels_of_color(depth_camera: CameraModel, color_camera: CameraModel, rotation: np.ndarray) -> float:

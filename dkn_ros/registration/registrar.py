@@ -48,10 +48,16 @@ class Registrar:
     Args:
         lookup: (target frame, source frame) → (4, 4), or None where no transform is known.
         on_change: called with a sentence when it begins, ends, or goes on in another way.
+        device: where depth is registered (`dkn.geometry.Registration`).
     """
 
-    def __init__(self, lookup: Callable[[str, str], np.ndarray | None], on_change: Callable[[str], None]):
-        self._lookup, self._on_change = lookup, on_change
+    def __init__(
+        self,
+        lookup: Callable[[str, str], np.ndarray | None],
+        on_change: Callable[[str], None],
+        device: str = "cpu",
+    ):
+        self._lookup, self._on_change, self._device = lookup, on_change, device
         self._registration: Registration | None = None
         self._said = ""
         self.reason = ""
@@ -104,7 +110,7 @@ class Registrar:
             if np.allclose(before.depth_to_color, matrix, rtol=0, atol=_STILL):
                 return before
             from_camera, to_camera = before.depth_camera, before.color_camera  # with the rays that they know by now
-        return Registration(from_camera, to_camera, matrix)
+        return Registration(from_camera, to_camera, matrix, self._device)
 
 
 def _camera(view: View) -> CameraModel:

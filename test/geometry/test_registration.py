@@ -14,8 +14,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from dkn.errors import ConfigError, ImageError
 from dkn.geometry import CameraModel, Registration, registration
@@ -31,14 +35,23 @@ def moved(x: float = 0.0, y: float = 0.0, z: float = 0.0, angle: float = 0.0) ->
     return matrix
 
 
-@pytest.fixture(params=["numba", "numpy"])
+@pytest.fixture(params=["numba", "numpy", "triton"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numba":
+    """Triton's on a GPU where there is one, else by its interpreter."""
+    if request.param == "triton":
+        monkeypatch.setattr(registration, "_implementation", lambda device: by_triton())
+    elif request.param == "numba":
         pytest.importorskip("numba")
         from dkn.geometry import numba_registration as module
     else:
         from dkn.geometry import numpy_registration as module  # type: ignore[no-redef]
-    monkeypatch.setattr(registration, "kernels", module)
+    if request.param != "triton":
+        monkeypatch.setattr(registration, "kernels", module)
+
+
+def by_triton() -> partial[Any]:
+    module = pytest.importorskip("dkn.geometry.triton_registration", reason="Triton is not installed")
+    return partial(module.Register, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_a_plane_comes_to_the_depth_that_it_has_in_colour_s_view(kernels: None) -> None:
@@ -114,14 +127,60 @@ def test_both_implementations_agree() -> None:
     depth = (2 + 0.3 * np.sin(columns / 9) + (columns > 60)).astype(np.float32)
     depth[np.random.default_rng(0).random(depth.shape) < 0.05] = np.nan
     for color in (COLOR, CameraModel(480, 270, 265, 265, 240, 135)):
-        register = Registration(DEPTH, color, moved(-0.05, 0, 0.01, 0.1))
-        size = register.grid.height, register.grid.width
-        one, other = (
-            module.register(depth, register._rays, register._lens, register._numbers, size, 0.04)
-            for module in (numba_registration, numpy_registration)
-        )
+        known = Registration(DEPTH, color, moved(-0.05, 0, 0.01, 0.1))._on_cpu.keywords
+        one, other = (module.register(depth, **known) for module in (numba_registration, numpy_registration))
         # A point on the edge of a pixel may fall to either side.
         assert np.isclose(one, other, rtol=1e-5, equal_nan=True).mean() > 0.999
+
+
+KINECT_V2 = (CameraModel(128, 106, 91.5, 91.5, 64, 52), CameraModel(240, 135, 132, 132, 120, 67), moved(-0.052))
+AZURE = (CameraModel(80, 72, 63, 63, 40, 36), CameraModel(160, 90, 76, 76, 80, 45), moved(-0.032, -0.002, 0.004, 0.1))
+REALSENSE = (CameraModel(106, 60, 53, 53, 53, 30), CameraModel(120, 68, 87, 87, 60, 34), moved(0.06, 0, 0, 0.01))
+
+
+@pytest.mark.parametrize("cameras", [KINECT_V2, AZURE, REALSENSE, (DEPTH, COLOR, moved(-0.025, 0.01, 0.01, -0.2))])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.6, 1.0])
+def test_a_gpu_gives_what_the_processor_gives(cameras: tuple[Any, ...], share: float) -> None:
+    """Steps and slopes with unknown pixels; several that are equally near, too: the first of them wins everywhere."""
+    on_cpu = Registration(*cameras)
+    on_gpu = by_triton()(**on_cpu._on_cpu.keywords)
+    random = np.random.default_rng(0)
+    height, width = cameras[0].height, cameras[0].width
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    for depth in (1.5 + 0.004 * y + np.floor(x / 37) * 0.7, np.ones_like(x)):
+        depth = depth.astype(np.float32)
+        depth[random.random(depth.shape) < share] = np.nan
+        found, expected = on_gpu(depth), on_cpu(depth)
+        assert found.dtype == np.float32 and found.shape == expected.shape
+        assert np.isclose(found, expected, rtol=1e-5, equal_nan=True).mean() > 0.998
+        assert np.isnan(found).all() == (share == 1.0)
+
+
+def test_a_gpu_that_fails_leaves_it_to_the_processor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here, where there is none, PyTorch refuses; and where there is one that is wrong, so is the check."""
+    module = pytest.importorskip("dkn.geometry.triton_registration", reason="Triton is not installed")
+    depth, (camera, color, transform) = np.full((106, 128), 2, np.float32), KINECT_V2
+    expected = Registration(camera, color, transform)(depth)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("out of order")
+
+    class Wrong:
+        def __init__(self, **known: Any) -> None:
+            self.size = known["size"]
+
+        def __call__(self, depth: np.ndarray) -> np.ndarray:
+            return np.ones(self.size, np.float32)
+
+    for broken, complaint in ((refuse, "out of order"), (Wrong, "differs in")):
+        registration._problem.cache_clear()
+        caplog.clear()
+        monkeypatch.setattr(module, "Register", broken)
+        np.testing.assert_array_equal(Registration(camera, color, transform, device="cuda")(depth), expected)
+        assert complaint in caplog.text
+    registration._problem.cache_clear()
 
 
 def test_the_grid_is_as_coarse_as_the_depth_camera_sees() -> None:
@@ -136,3 +195,21 @@ def test_mistakes_are_named() -> None:
         Registration(DEPTH, COLOR, 2 * np.eye(4))
     with pytest.raises(ImageError, match="its camera has"):
         Registration(DEPTH, COLOR, np.eye(4))(np.ones((10, 10), np.float32))
+
+
+def test_a_gpu_that_is_lost_leaves_it_to_the_processor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    depth, calls = np.full((106, 128), 2, np.float32), []
+    expected = Registration(*KINECT_V2)(depth)
+
+    def lost(depth: np.ndarray) -> np.ndarray:
+        calls.append(depth)
+        raise RuntimeError("CUDA error: device lost")
+
+    monkeypatch.setattr(registration, "_implementation", lambda device: lambda **known: lost)
+    register = Registration(*KINECT_V2, device="cuda")
+    for _ in range(2):
+        np.testing.assert_array_equal(register(depth), expected)
+    assert len(calls) == 1
+    assert caplog.text.count("device lost") == 1

@@ -32,6 +32,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
@@ -40,11 +41,18 @@ from triton.runtime.jit import JITFunction, KernelParam
 
 from dkn.depth import fused
 from dkn.engines import triton_heads
+from dkn.geometry import CameraModel, Registration, triton_registration
 from dkn.networks import NetworkConfig, build
 from dkn.ops import triton_sampling
 from dkn.ops.sampling import regular_taps
 
-TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
+TYPES = {
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.uint8: "*u8",
+    torch.int64: "*i64",
+}
 ASSEMBLERS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 NEW = 100  # the first capability that needs the newer of them
 COMMON = [{}, {"architecture": "dkn"}]
@@ -166,6 +174,16 @@ def main() -> None:
     for size, channels, cut in frames:
         compiler.case = f"{size[1]}x{size[0]}, {channels} channels, {'cut' if cut else 'filled'}"
         compile_frame(size, (480, 640) if size == (60, 80) else size, channels, cut)
+    compile_registration(compiler)
+
+
+def compile_registration(compiler: Compiler) -> None:
+    """Of cameras without distortion and with it."""
+    for coefficients in ((), (0.1, -0.2, 0.0, 0.0, 0.1)):
+        compiler.case = f"registration, distortion {coefficients}"
+        color = CameraModel(80, 60, 70.0, 70.0, 40.0, 30.0, "plumb_bob", coefficients)
+        known = Registration(CameraModel(64, 48, 50.0, 50.0, 32.0, 24.0), color, np.eye(4))._on_cpu.keywords
+        triton_registration.Register(**known, device="cpu").on_device(torch.zeros(48, 64))
 
 
 def compile_frame(small: tuple[int, int], size: tuple[int, int], channels: int, cut: bool) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from dkn.depth.frame import OLDEST_TRITON
+from dkn.ops.triton_version import OLDEST
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -49,6 +49,8 @@ LIMITS = {
     "_local_range": (48, 0, 2048),
     "_middle_colors": (48, 0, 0),
     "_finish": (128, 0, 2048),
+    "_project": (72, 0, 2048),
+    "_read": (48, 0, 0),
 }
 WARPS = {"_down_and_up": 16, "_middle_colors": 2}  # of the others, 4
 PRODUCTS = {80: "mma", 87: "mma", 89: "mma", 90: "wgmma", 120: "mma"}
@@ -95,7 +97,7 @@ def test_kernels_for_orin_and_hopper(tmp_path):
 @pytest.mark.slow
 def test_the_oldest_triton_that_is_allowed_compiles_all_of_it(tmp_path):
     """In a process of its own, with its own wheel, if that is to be had (250 MB)."""
-    oldest = ".".join(map(str, OLDEST_TRITON))
+    oldest = ".".join(map(str, OLDEST))
     packages, pip = tmp_path / "packages", [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:"]
     had = subprocess.run(
         [*pip, "-t", str(packages), f"triton=={oldest}.*"], capture_output=True, text=True, check=False
