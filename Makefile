@@ -2,11 +2,12 @@
 #             RATE=30 DECIMATION=n: its target_rate and decimation; CPU=avx2 or avx_vnni: as on a CPU that has no more
 # make test   lint, types and the whole test suite, CPU=avx2: as on a CPU that has no more; make test-slow: what takes minutes
 # make soak   the node at work for MINUTES=30, with a verdict on rate, memory, file descriptors and threads
+# make rates  does the node keep the rate of several cameras, on this computer? CPU=avx2: with OpenVINO and Numba kept to that
 # make venv   what both need, in .venv; done anew only when the requirements change
 # make clean  remove what building and testing left behind; .venv stays
 
 .DEFAULT_GOAL := venv
-.PHONY: demo test test-slow soak lint venv clean
+.PHONY: demo test test-slow soak rates lint venv clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -59,6 +60,10 @@ test-slow: venv
 
 soak: venv
 	$(PYTHON) -m dkn_ros.benchmark.soak --minutes $(or $(MINUTES),30)
+
+# ONNX Runtime would not be kept from anything.
+rates: venv
+	$(CAPPED) $(PYTHON) -m dkn_ros.replay --benchmark --rates --seconds 8 $(if $(CPU),--engine openvino)
 
 lint: venv
 	$(PYTHON) -m ruff check
