@@ -116,7 +116,7 @@ class Upsampling:
         (step, upsampler), temporal = self._current, self._temporal
         reduced = reduce_color(color, step.decimation)
         result = upsampler(reduced, depth)
-        return temporal(reduced, result, stamp) if temporal.weight else result
+        return temporal(reduced, result, stamp, depth) if temporal.weight else result
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
         """All that was done for one frame took so long: see whether another step is due."""

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 depth = model(color, low)
                 for weight, average in averages.items():
                     begun = time.perf_counter()
-                    results[weight].append(average(color, depth, k / RATE))
+                    results[weight].append(average(color, depth, k / RATE, low))
                     if weight and k >= SETTLING:
                         times.append(1e3 * (time.perf_counter() - begun))
             for weight, frames in results.items():

@@ -152,7 +152,7 @@ def _over_time(method: Method, weight: float) -> Method:
     average, stamps = TemporalFilter(weight), count()
 
     def over_time(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        return average(color, method(color, depth), next(stamps) / FRAME_RATE)
+        return average(color, method(color, depth), next(stamps) / FRAME_RATE, depth)
 
     return over_time
 

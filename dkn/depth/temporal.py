@@ -15,7 +15,8 @@
 """A recursive average over time that holds only where nothing moves.
 
 Each depth is averaged with the mean of those before it, as far as both colour and depth say that the pixel still shows
-the same surface: neither may differ from the last frame by more than the sensors' noise. Where something moves, the new
+the same surface: neither may differ from the past by more than the sensors' noise. Of depth, what was measured there or
+what was made of it: at edges a network turns little noise into much. Where something moves, the new
 depth is taken as it is, and everywhere while the camera moves: a wall without texture, whose colour does not change
 then, would be averaged with its neighbours. The camera moves if most of what has texture does (`apparent_motion`), so
 that somebody who walks through the picture ends the average where he is, and nowhere else. What is unknown stays
@@ -28,6 +29,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dkn.depth.units import Depth
 from dkn.errors import ConfigError, ImageError
@@ -76,11 +78,12 @@ class TemporalFilter:
     def reset(self) -> None:
         """Begin anew with the next frame."""
         self._mean: Depth | None = None
+        self._measured: Depth | None = None  # the mean of it
         self._color: np.ndarray | None = None
         self._stamp = -math.inf
         self._rest = 1.0  # how far the camera is at rest, 0 to 1
 
-    def __call__(self, color: np.ndarray, depth: Depth, stamp: float) -> Depth:
+    def __call__(self, color: np.ndarray, depth: Depth, stamp: float, measured: Depth | None = None) -> Depth:
         """The average, up to this frame.
 
         Begins anew when the size changes, time goes back, or `LONGEST_GAP` has passed.
@@ -89,6 +92,8 @@ class TemporalFilter:
             color: (H, W, 3) uint8 RGB.
             depth: (H, W) float32 metres, NaN = unknown. Left as it is.
             stamp: seconds.
+            measured: (h, w) float32 metres, NaN = unknown: what depth was upsampled from. Where that is as it was,
+                depth is averaged even if it differs.
 
         Returns:
             (H, W) float32 metres, NaN where this frame's depth is unknown.
@@ -108,15 +113,44 @@ class TemporalFilter:
             if motion is not None:  # the same picture again, as some cameras send it, says nothing
                 self._rest = min(max((MOVING - motion) / (MOVING - AT_REST), 0.0), 1.0)
             weight = self.weight * self._rest
+        least, growing = (np.float32(GATE * part) for part in NOISE)
+        agrees = self._measure(measured, np.float32(weight), least, growing)
         if mean is None or before is None or weight == 0:
             result = depth.copy()
         else:
             result = np.empty_like(depth)
             still = np.asarray(cv2.inRange(cv2.absdiff(now, before), (0, 0, 0), (COLOR_GATE,) * 3), np.uint8)
-            least, growing = (np.float32(GATE * part) for part in NOISE)
-            kernels.average(depth, mean, still, np.float32(weight), least, growing, result)
+            agrees *= _still_around(still, agrees.shape)
+            rows, columns = (_pixels(n, m) for n, m in zip(depth.shape, agrees.shape, strict=True))
+            kernels.average(depth, mean, still, agrees, rows, columns, np.float32(weight), least, growing, result)
         self._mean, self._color, self._stamp = result.copy(), now, stamp
         return result
+
+    def _measure(
+        self, measured: Depth | None, weight: np.float32, least: np.float32, growing: np.float32
+    ) -> NDArray[np.float32]:
+        """How far what was measured agrees with its own average, (h, w) from 0 to 1; that goes on with it."""
+        before = self._measured
+        if measured is None:
+            self._measured = None
+            return np.zeros((1, 1), np.float32)
+        now = np.array(measured, np.float32, order="C")
+        if before is None or before.shape != now.shape or weight == 0:
+            self._measured = now
+            return np.zeros(now.shape, np.float32)
+        return np.asarray(kernels.agreement(now, before, weight, least, growing))
+
+
+def _still_around(still: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(h, w) bool: whether colour is as it was in all of an input pixel and those around it. Between its samples depth
+    may change unseen."""
+    whole = cv2.resize(still, size[::-1], interpolation=cv2.INTER_AREA) == 255
+    return cv2.erode(whole.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+
+
+def _pixels(size: int, small: int) -> NDArray[np.int64]:
+    """The pixel of a smaller image that each pixel's centre lies in, along one axis."""
+    return (2 * np.arange(size) + 1) * small // (2 * size)
 
 
 def apparent_motion(color: np.ndarray, before: np.ndarray) -> float | None:

@@ -58,10 +58,44 @@ def test_the_compiled_form_is_the_same():
     still = np.where(rng.random(SIZE) < 0.8, 255, 0).astype(np.uint8)
     gate = [np.float32(GATE * part) for part in NOISE]
     results = [np.empty_like(depth) for _ in range(2)]
+    rows, columns, averages = np.arange(24) // 8, np.arange(32) // 8, []
     for kernels, result in zip((numpy_temporal, numba_temporal), results, strict=True):
-        kernels.average(depth, mean, still, np.float32(0.7), *gate, result)
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+        before = mean[::8, ::8].copy()
+        agrees = kernels.agreement(depth[::8, ::8].copy(), before, np.float32(0.7), *gate)
+        assert 0 == agrees.min() < agrees.max() <= 1
+        averages.append(before)
+        kernels.average(depth, mean, still, agrees, rows, columns, np.float32(0.7), *gate, result)
+    np.testing.assert_allclose(*results, rtol=1e-6)
+    np.testing.assert_allclose(*averages, rtol=1e-6)
+    assert (averages[0] != depth[::8, ::8]).any()
     assert (results[0] != depth)[np.isfinite(depth)].any() and (np.isnan(results[0]) == np.isnan(depth)).all()
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_where_what_was_measured_is_as_it_was_depth_may_differ(scale):
+    """A network's output that jumps, over measurements that do not; beside it both jump, which is no noise."""
+    average = TemporalFilter(0.8)
+    measured = np.full((24 // scale, 32 // scale), 2, np.float32)
+    low, high = np.full(SIZE, 2, np.float32), np.full(SIZE, 3, np.float32)
+    assert (average(GREY, low, 0.0, measured) == 2).all()
+    assert average(GREY, high, 0.03, measured) == pytest.approx(np.full(SIZE, 2.2), abs=1e-5)
+    beside, jumped = measured.copy(), slice(16 // scale, None)
+    beside[:, jumped] = 3
+    found = average(GREY, high, 0.06, beside)
+    assert found[:, :16] == pytest.approx(np.full((24, 16), 2.36), abs=1e-5)
+    assert (found[:, 16:] == 3).all()
+    unknown = np.full_like(measured, np.nan)
+    assert (average(GREY, low, 0.09, unknown) == 2).all()
+    assert (average(GREY, high, 0.12, measured) == 3).all(), "and so is what was not known before"
+
+
+def test_what_comes_nearer_slowly_is_not_left_behind():
+    """A metre a second, less in a frame than the noise that is allowed: the average follows within that."""
+    average = TemporalFilter(0.9)
+    for k in range(40):
+        now = np.full(SIZE, 3 - k / 30, np.float32)
+        lag = average(GREY, now, k / 30, now[::8, ::8]) - now
+        assert np.abs(lag).max() < GATE * sigma(now.max())
 
 
 def test_the_unknown_stays_unknown_and_the_past_fills_nothing():
@@ -112,7 +146,8 @@ def test_a_camera_that_moves_is_not_averaged():
     assert np.mean(errors[1:]) < 0.03
 
 
-def test_no_ghost_behind_what_moves():
+@pytest.mark.parametrize("scale", [0, 1, 8])
+def test_no_ghost_behind_what_moves(scale):
     """A box that crosses the view of a camera that stands still, before the room, with noise. Where it was a frame ago
     no depth lies between it and the room; elsewhere the noise falls."""
     rng = np.random.default_rng(0)
@@ -123,15 +158,17 @@ def test_no_ghost_behind_what_moves():
         box = slice(50, 62), slice(4 * k, 4 * k + 16)
         color[box], depth[box] = 255 - color[box], 0.5
         noisy = (depth + 0.5 * sigma(depth) * rng.standard_normal(depth.shape)).astype("f")
-        error = np.abs(average(color, noisy, k / 30) - depth) / sigma(depth)
+        measured = noisy[scale // 2 :: scale, scale // 2 :: scale] if scale else None
+        error = np.abs(average(color, noisy, k / 30, measured) - depth) / sigma(depth)
         left.append(error[50:62, max(4 * k - 8, 0) : 4 * k + 16].max())
         noise.append(error[:40].mean() / (np.abs(noisy - depth) / sigma(depth))[:40].mean())
     assert max(left) < GATE + 2.5  # the gate beyond the noise; the box is hundreds of deviations away
     assert np.mean(noise[10:]) < 0.6
 
 
+@pytest.mark.parametrize("scale", [0, 1, 8])
 @pytest.mark.parametrize("thing", [1, 3])
-def test_no_ghost_behind_furniture_that_moves(thing):
+def test_no_ghost_behind_furniture_that_moves(thing, scale):
     """The camera stands still, a piece of furniture crosses its view at a metre a second; exact truth, and noise."""
     rng, scene, size = np.random.default_rng(0), Scene(3), (160, 120)
     pose = scene.camera_pose(0.0)
@@ -144,7 +181,7 @@ def test_no_ghost_behind_furniture_that_moves(thing):
         color, depth = scene.render(pose, size)
         color = (color + rng.normal(0, 2, color.shape)).clip(0, 255).astype(np.uint8)
         noisy = (depth + 0.5 * sigma(depth) * rng.standard_normal(depth.shape)).astype("f")
-        result = average(color, noisy, k / 30)
+        result = average(color, noisy, k / 30, noisy[scale // 2 :: scale, scale // 2 :: scale] if scale else None)
         error, noise = (np.abs(found - depth) / sigma(depth) for found in (result, noisy))
         if before is not None and (moved := np.abs(depth - before) > 2 * GATE * sigma(depth)).any():
             left.append(error[moved].max())

@@ -88,6 +88,16 @@ def test_the_average_over_time_is_of_what_comes_out(monkeypatch):
     assert upsampling(COLOR, DEPTH, 5.09)[0, 0] == np.float32(1.001)
 
 
+def test_the_average_over_time_knows_what_was_measured(monkeypatch):
+    """An output that jumps is averaged over a measurement that does not, and not over one that does."""
+    depths = iter([1.0, 2.0, 1.0])
+    monkeypatch.setattr(Sleeper, "__call__", lambda *_: np.full(COLOR.shape[:2], next(depths), np.float32))
+    upsampling, _ = make(temporal=0.5)
+    assert upsampling(COLOR, DEPTH, 5.0)[0, 0] == 1
+    assert upsampling(COLOR, DEPTH, 5.03)[0, 0] == 1.5
+    assert upsampling(COLOR, 2 * DEPTH, 5.06)[0, 0] == 1
+
+
 def test_without_a_rate_the_mode_is_used():
     upsampling, lines = make(decimation=2)
     assert run(upsampling) == ("a", 2)

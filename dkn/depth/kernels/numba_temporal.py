@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`dkn.depth.temporal`, compiled: one pass over the pixels."""
+"""`dkn.depth.temporal`, compiled: one pass over the pixels each."""
 
 from __future__ import annotations
 
@@ -24,10 +24,31 @@ from dkn.ops.compilation import compiled
 
 
 @compiled(nogil=True, error_model="numpy")
+def agreement(
+    depth: Depth, mean: Depth, weight: np.float32, least: np.float32, growing: np.float32
+) -> NDArray[np.float32]:
+    """As `dkn.depth.kernels.numpy_temporal.agreement`."""
+    result = np.empty(depth.shape, np.float32)
+    for y in range(depth.shape[0]):
+        for x in range(depth.shape[1]):
+            now = depth[y, x]
+            difference = mean[y, x] - now
+            share = difference / (least + growing * now * now)
+            agrees = np.float32(1) - share * share
+            some = agrees > np.float32(0)  # NaN is not
+            result[y, x] = agrees if some else np.float32(0)
+            mean[y, x] = now + weight * agrees * difference if some else now
+    return result
+
+
+@compiled(nogil=True, error_model="numpy")
 def average(
     depth: Depth,
     mean: Depth,
     still: NDArray[np.uint8],
+    measured: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
     weight: np.float32,
     least: np.float32,
     growing: np.float32,
@@ -35,10 +56,12 @@ def average(
 ) -> None:
     """As `dkn.depth.kernels.numpy_temporal.average`."""
     for y in range(depth.shape[0]):
+        agrees = measured[rows[y]]
         for x in range(depth.shape[1]):
             now = depth[y, x]
             difference = mean[y, x] - now
             share = difference / (least + growing * now * now)
-            held = weight * (np.float32(1) - share * share)
-            # Of an unknown depth on either side `held` is NaN, which is not above zero.
-            result[y, x] = now + held * difference if still[y, x] != 0 and held > np.float32(0) else now
+            held = weight * max(np.float32(1) - share * share, agrees[columns[x]])
+            # Of an unknown depth on either side the difference is NaN, which equals nothing.
+            holds = still[y, x] != 0 and held > np.float32(0) and difference == difference
+            result[y, x] = now + held * difference if holds else now

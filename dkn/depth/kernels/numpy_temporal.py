@@ -22,25 +22,51 @@ from numpy.typing import NDArray
 from dkn.depth.units import Depth
 
 
+def agreement(
+    depth: Depth, mean: Depth, weight: np.float32, least: np.float32, growing: np.float32
+) -> NDArray[np.float32]:
+    """How far depths agree with the mean of those before them: (h, w) float32, 1 entirely, 0 not at all, or unknown.
+
+    Args:
+        depth: (h, w) float32 metres, NaN = unknown.
+        mean: likewise; goes on with `depth`, as far as that agrees.
+        weight: of the mean, where it agrees entirely.
+        least, growing: metres, and metres at 1 m growing with z²: beyond the sum of both nothing agrees.
+    """
+    agrees = _agreement(depth, mean, least, growing)
+    mean[...] = depth + weight * agrees * np.where(agrees > 0, mean - depth, np.float32(0))
+    return agrees
+
+
 def average(
     depth: Depth,
     mean: Depth,
     still: NDArray[np.uint8],
+    measured: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
     weight: np.float32,
     least: np.float32,
     growing: np.float32,
     result: Depth,
 ) -> None:
-    """Write into `result` the depth (H, W), averaged with the mean before it.
+    """Write into `result` the depth (H, W), averaged with the mean before it as far as either itself or what was
+    measured there agrees with the past.
 
     Args:
         depth, mean: (H, W) float32 metres, NaN = unknown.
         still: (H, W), other than 0 where colour is as it was.
+        measured: (h, w), `agreement` of what was measured.
+        rows, columns: (H,), (W,): of the pixel of `measured` that each lies in.
         weight: of the mean, where it agrees entirely.
-        least, growing: metres, and metres at 1 m growing with z²: beyond the sum of both nothing agrees.
+        least, growing: as for `agreement`.
     """
-    difference = mean - depth
-    share = difference / (least + growing * depth * depth)
-    held = weight * np.maximum(1 - share * share, np.float32(0))
-    held = np.where((still > 0) & np.isfinite(held), held, np.float32(0))
-    result[...] = depth + held * np.where(held > 0, difference, np.float32(0))
+    agrees = np.maximum(_agreement(depth, mean, least, growing), measured[rows[:, None], columns])
+    held = np.where((still > 0) & np.isfinite(mean - depth), weight * agrees, np.float32(0))
+    result[...] = depth + held * np.where(held > 0, mean - depth, np.float32(0))
+
+
+def _agreement(depth: Depth, mean: Depth, least: np.float32, growing: np.float32) -> NDArray[np.float32]:
+    share = (mean - depth) / (least + growing * depth * depth)
+    found = np.maximum(1 - share * share, np.float32(0))
+    return np.where(np.isfinite(found), found, np.float32(0))
