@@ -22,15 +22,19 @@ import launches
 import numpy as np
 import pytest
 import torch
+from cuda_tape import recorded
 from launches import of_a_frame
 
 from dkn import upsampler
 from dkn.checkpoint import ModelInfo, load, save
 from dkn.depth import frame
+from dkn.geometry import CameraModel, Registration
 from dkn.networks import NetworkConfig
 from dkn.upsampler import Upsampler
 
 fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
+from dkn.geometry import triton_registration  # noqa: E402
+
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the GPU does it")
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -74,6 +78,22 @@ def test_launches_on_a_small_gpu(monkeypatch):
     found = of_a_frame(MODELS / "fdkn_sensor.safetensors", SIZE, SIZE, FUSED)
     launches._engine.cache_clear()
     assert found["cudnn"] == 12 and sum(found.values()) <= MOST
+
+
+def test_launches_of_registration(monkeypatch):
+    """Beside those of the frame; and nothing waits for a value."""
+    camera = CameraModel(64, 48, 50.0, 50.0, 32.0, 24.0)
+    known = Registration(camera, camera, np.eye(4))._on_cpu.keywords
+    register, depth = triton_registration.Register(**known, device="cpu"), torch.ones(48, 64)
+    found = launches.Launches()
+
+    def launch(kernel, *arguments, grid, warmup, **options):
+        found.found[f"triton {kernel.fn.__name__}"] += 1
+
+    monkeypatch.setattr(type(triton_registration._read), "run", launch)
+    with torch.inference_mode(), recorded(found):
+        register.on_device(depth)
+    assert found.found == {"aten::zeros": 1, "triton _project": 1, "triton _read": 1}
 
 
 def test_what_pytorch_would_launch():

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,13 @@ def moved(x: float = 0.0, y: float = 0.0, z: float = 0.0, angle: float = 0.0) ->
     matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     matrix[:3, 3] = x, y, z
     return matrix
+
+
+@pytest.fixture(autouse=True)
+def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter runs one program after the other, and takes as long for a small one as for a large one."""
+    if find_spec("triton") and not torch.cuda.is_available():
+        monkeypatch.setattr("dkn.geometry.triton_registration.BLOCK", 2048)
 
 
 @pytest.fixture(params=["numba", "numpy", "triton"])
@@ -154,6 +162,39 @@ def test_a_gpu_gives_what_the_processor_gives(cameras: tuple[Any, ...], share: f
         assert found.dtype == np.float32 and found.shape == expected.shape
         assert np.isclose(found, expected, rtol=1e-5, equal_nan=True).mean() > 0.998
         assert np.isnan(found).all() == (share == 1.0)
+
+
+LENSES = (
+    (),
+    (0.09, -0.27, 0.004, -0.006, 0.09),
+    (-0.3, 0.0, 0.0, 0.0),  # folds its image at the sides: what lies beyond is not seen
+    (0.4, 0.1, 0.01, -0.02, 0.05, 0.3, 0.1, 0.0, 0.02, -0.01, 0.015, 0.01),
+)
+
+
+@pytest.mark.parametrize("lens", LENSES, ids=["pinhole", "plumb_bob", "folding", "rational"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gpu_gives_what_the_processor_gives_of_any_scene(lens: tuple[float, ...], seed: int) -> None:
+    """Boards before a slope, from nearer by, so that they have gaps all over, in every direction; turned at random."""
+    random = np.random.default_rng(seed)
+    model = "rational_polynomial" if len(lens) == 12 else "plumb_bob"
+    camera, color = CameraModel(72, 60, 34, 34, 36.1, 30.2), CameraModel(72, 60, 30, 30, 35.7, 29.6, model, lens)
+    matrix = moved(*random.uniform(-0.06, 0.06, 2), -0.3, random.uniform(-0.1, 0.1))
+    roll = np.eye(4)
+    roll[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
+    on_cpu = Registration(camera, color, roll @ matrix)
+    y, x = np.mgrid[:60, :72]
+    depth = 2.0 + 0.01 * x + 0.006 * y
+    for _ in range(8):
+        top, left = random.integers(0, 48), random.integers(0, 60)
+        depth[top : top + 14, left : left + 14] = random.uniform(0.8, 1.6) + 0.02 * x[:14, :14][: 60 - top, : 72 - left]
+    # Steps about as large as one surface may have
+    depth = (depth * random.choice([1, 1.03, 1.05], depth.shape, p=[0.4, 0.3, 0.3])).astype(np.float32)
+    depth[random.random(depth.shape) < 0.05] = np.nan
+    found, expected = by_triton()(**on_cpu._on_cpu.keywords)(depth), on_cpu(depth)
+    # A few points on the edges of pixels, or of a limit, may fall to either side.
+    assert np.isfinite(expected).mean() > 0.3
+    assert np.sum(~np.isclose(found, expected, rtol=1e-4, equal_nan=True)) <= 2
 
 
 def test_a_gpu_that_fails_leaves_it_to_the_processor(
