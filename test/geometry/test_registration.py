@@ -197,6 +197,24 @@ def test_a_gpu_gives_what_the_processor_gives_of_any_scene(lens: tuple[float, ..
     assert np.sum(~np.isclose(found, expected, rtol=1e-4, equal_nan=True)) <= 2
 
 
+@pytest.mark.parametrize("complaint", ["differs in", "failed with ArithmeticError"])
+def test_the_check_sees_the_kernel_for_lenses(complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pytest.importorskip("dkn.geometry.triton_registration", reason="Triton is not installed")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+
+    class WithoutLenses(module.Register):  # type: ignore[name-defined,misc]
+        def on_device(self, depth: torch.Tensor) -> torch.Tensor:
+            if len(self._radial) == 2:
+                return super().on_device(depth)
+            if complaint == "differs in":
+                return 1.5 * super().on_device(depth)
+            raise ArithmeticError
+
+    assert not registration._problem.__wrapped__(here)
+    monkeypatch.setattr(module, "Register", WithoutLenses)
+    assert complaint in registration._problem.__wrapped__(here)
+
+
 def test_a_gpu_that_fails_leaves_it_to_the_processor(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
