@@ -60,8 +60,9 @@ def register(
         inverse[~((depth > 0) & (inverse > 0))] = np.nan
         seen = (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5) & np.isfinite(inverse)
         inverse = _at_centres(u, v, inverse, surface)
-    source = np.flatnonzero(seen)
-    source = source[np.argsort(inverse.ravel()[source], kind="stable")]  # the nearest last, so that it stays
+    source = np.flatnonzero(seen)[::-1]
+    # The nearest last, so that it stays; of several that are equally near, the first.
+    source = source[np.argsort(inverse.ravel()[source], kind="stable")]
     cell = np.floor(v.ravel()[source] + 0.5).astype(int) * width + np.floor(u.ravel()[source] + 0.5).astype(int)
     owner, best = np.full(height * width, -1), np.zeros(height * width, np.float32)
     owner[cell], best[cell] = source, inverse.ravel()[source]

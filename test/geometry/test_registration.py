@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -195,6 +196,25 @@ def test_a_gpu_gives_what_the_processor_gives_of_any_scene(lens: tuple[float, ..
     # A few points on the edges of pixels, or of a limit, may fall to either side.
     assert np.isfinite(expected).mean() > 0.3
     assert np.sum(~np.isclose(found, expected, rtol=1e-4, equal_nan=True)) <= 2
+
+
+@pytest.mark.parametrize("name", ["numba", "numpy", "triton"])
+def test_of_several_that_are_equally_near_the_first_wins(name: str) -> None:
+    """Pixels 5 and 9 fall into one of the grid, pixel 6 into the next but one, and pixel 3 shows between them. 5 and 6
+    are neighbours and close the gap; 9 and 6 are not."""
+    depth, u, v = np.full((3, 5), np.nan, np.float32), np.zeros((3, 5), np.float32), np.ones((3, 5), np.float32)
+    for pixel, column, metres in ((5, 0, 1), (9, 0, 1), (6, 2, 1), (3, 1, 3)):
+        depth.flat[pixel], u.flat[pixel] = metres, column
+    numbers = np.array([0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
+    lens = np.array([1, np.nan], np.float32), np.float32(1)
+    known: dict[str, Any] = {"rays": [u, v, np.ones_like(u)], "lens": lens, "numbers": numbers, "surface": 0.04}
+    known["size"] = 3, 3
+    if name == "triton":
+        result = by_triton()(**known)(depth)
+    else:
+        pytest.importorskip(name)
+        result = import_module(f"dkn.geometry.{name}_registration").register(depth, **known)
+    np.testing.assert_array_equal(result[1], [1, 1, 1])
 
 
 @pytest.mark.parametrize("complaint", ["differs in", "failed with ArithmeticError"])
