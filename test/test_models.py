@@ -126,6 +126,9 @@ def test_a_shipped_model_says_what_it_is(path):
     others |= {"fdkn_sensor_small": None, "fdkn_sensor_tiny": None}
     assert info.scale == (int(scale) if family else others[path.stem])
     assert info.training["data"] and info.training["steps"] > 0
+    if "recording" in info.training["data"]:  # whose terms are stricter than NYU's
+        assert "non-commercial" in info.training["terms"]
+        assert info.training["held_out"] and info.training["chosen_by"]
 
 
 @pytest.mark.parametrize(("name", "scale"), [*((f"fdkn_x{s}", s) for s in (4, 8, 16)), *UPSAMPLED_BY_SENSOR])
