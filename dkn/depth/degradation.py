@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dkn.depth.grid import pixels_under
 from dkn.depth.resample import resize_bicubic
 from dkn.depth.sensor import axial_sigma, blobs, quantise_disparity
 from dkn.depth.units import Depth
@@ -102,8 +103,7 @@ def _resample(depth: Depth, size: tuple[int, int], kind: str) -> Depth:
 
 
 def _nearest(depth: Depth, size: tuple[int, int]) -> Depth:
-    i, j = (((2 * np.arange(size[k]) + 1) * depth.shape[k]) // (2 * size[k]) for k in (0, 1))
-    return depth[np.ix_(i, j)].copy()
+    return depth[np.ix_(*map(pixels_under, size, depth.shape))].copy()
 
 
 # --- The kinds --------------------------------------------------------------------------------------------

@@ -24,8 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.depth import kernels
-from dkn.depth.resample import fill_holes, is_readable, resize_bicubic
+from dkn.depth.resample import fill_holes, resize_bicubic, serves
 from dkn.depth.units import Depth, Mask
 
 try:
@@ -115,7 +114,7 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N, 1, 1, 1), 0 to 1.
     """
-    if compiled is not None and not kernels.awaited and is_readable(depth) and depth.dtype == torch.float32:
+    if serves(compiled, depth):
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
         mixed = [_compiled_mixed_pixels(*pair) for pair in maps]
         return depth.new_tensor(mixed)[:, None, None, None]

@@ -59,7 +59,7 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
         depth: (N, 1, H, W); anything where not valid.
         valid: (N, 1, H, W) bool, with at least one valid pixel in each map.
     """
-    if _compilable(depth):
+    if serves(compiled, depth):
         maps = zip(depth.numpy(), valid.numpy(), strict=True)
         return torch.from_numpy(np.stack([[compiled.fill_holes(d[0], v[0])] for d, v in maps]))
     if max(depth.shape[2:]) == 1 or (is_readable(valid) and bool(valid.all())):
@@ -115,7 +115,7 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
         (N, 2, h, w): the least and the largest for the pixels of the result that lie in each of the input.
     """
     radius = radii(depth, size, reach)
-    if _compilable(depth):
+    if serves(compiled, depth):
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
         return torch.from_numpy(np.stack([compiled.local_range(d, v, radius, OVERSHOOT) for d, v in maps]))
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
@@ -138,7 +138,7 @@ def radii(depth: Tensor, size: tuple[int, int], reach: int) -> tuple[int, int]:
 
 def clamp(result: Tensor, bounds: Tensor) -> Tensor:
     """(N, 1, H, W) between the bounds (N, 2, h, w) of the input pixels that its pixels lie in."""
-    if _compilable(result):
+    if serves(compiled, result):
         maps = zip(result.numpy()[:, 0], bounds.numpy(), strict=True)
         return torch.from_numpy(np.stack([compiled.clamp(r, *b) for r, b in maps])[:, None])
     low, high = F.interpolate(bounds, size=tuple(result.shape[2:]), mode="nearest-exact").chunk(2, dim=1)
@@ -153,8 +153,9 @@ def compile_resampling() -> None:
         compiled.clamp(np.ones((6, 6), np.float32), *bounds)
 
 
-def _compilable(tensor: Tensor) -> bool:
-    return compiled is not None and not kernels.awaited and is_readable(tensor) and tensor.dtype == torch.float32
+def serves(kernel: object, tensor: Tensor) -> bool:
+    """Whether a module of `dkn.depth.kernels`, None without Numba, is to take the place of PyTorch for this tensor."""
+    return kernel is not None and not kernels.awaited and is_readable(tensor) and tensor.dtype == torch.float32
 
 
 def is_readable(tensor: Tensor) -> bool:

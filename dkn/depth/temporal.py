@@ -31,6 +31,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dkn.depth.grid import pixels_under
 from dkn.depth.units import Depth
 from dkn.errors import ConfigError, ImageError
 
@@ -121,7 +122,7 @@ class TemporalFilter:
             result = np.empty_like(depth)
             still = np.asarray(cv2.inRange(cv2.absdiff(now, before), (0, 0, 0), (COLOR_GATE,) * 3), np.uint8)
             agrees *= _still_around(still, agrees.shape)
-            rows, columns = (_pixels(n, m) for n, m in zip(depth.shape, agrees.shape, strict=True))
+            rows, columns = map(pixels_under, depth.shape, agrees.shape)
             kernels.average(depth, mean, still, agrees, rows, columns, np.float32(weight), least, growing, result)
         self._mean, self._color, self._stamp = result.copy(), now, stamp
         return result
@@ -146,11 +147,6 @@ def _still_around(still: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     may change unseen."""
     whole = cv2.resize(still, size[::-1], interpolation=cv2.INTER_AREA) == 255
     return cv2.erode(whole.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
-
-
-def _pixels(size: int, small: int) -> NDArray[np.int64]:
-    """The pixel of a smaller image that each pixel's centre lies in, along one axis."""
-    return (2 * np.arange(size) + 1) * small // (2 * size)
 
 
 def apparent_motion(color: np.ndarray, before: np.ndarray) -> float | None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from dkn.data.sample import Dataset
 from dkn.depth import degrade
+from dkn.depth.grid import pixels_under
 from dkn.evaluation.metrics import rmse
 from dkn.evaluation.protocol import Method, bicubic
 from dkn.utils.visualize import beside, colorize, colorize_error, depth_span, labelled
@@ -96,8 +97,7 @@ def worst_crop(error: np.ndarray, border: int) -> tuple[slice, slice]:
 
 def _blocks(low: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Low-resolution pixels as the blocks of high-resolution ones that they stand for."""
-    rows, columns = ((2 * np.arange(n) + 1) * small // (2 * n) for n, small in zip(size, low.shape, strict=True))
-    return low[np.ix_(rows, columns)]
+    return low[np.ix_(*map(pixels_under, size, low.shape))]
 
 
 def _panel(name: str, picture: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ class Registration:
         known: dict[str, Any] = {"rays": rays, "lens": lens, "numbers": numbers, "surface": SURFACE}
         known["size"] = g.height, g.width
         self._on_cpu: Implementation = partial(kernels.register, **known)
-        self._register = _implementation(device)(**known)
+        self._register: Implementation = _on_gpu(device, **known) or self._on_cpu
 
     def __call__(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w) float metres of the depth camera, invalid = NaN (or not positive) → (grid.height, grid.width) float32.
@@ -102,20 +102,23 @@ class Registration:
         try:
             return self._register(z)
         except RuntimeError as error:  # a GPU that was lost
+            if self._register is self._on_cpu:
+                raise
             log.warning("Registration failed, and the processor goes on with it: %s", error)
             self._register = self._on_cpu
             return self._register(z)
 
 
-def _implementation(device: str) -> Callable[..., Implementation]:
-    """Takes all arguments of `numpy_registration.register` but depth."""
-    if device.startswith("cuda") and triton_version.is_new_enough():
-        from dkn.geometry.triton_registration import Register
+def _on_gpu(device: str, **known: Any) -> Implementation | None:
+    """Triton's, given all arguments of `numpy_registration.register` but depth; None if the processor has to do it."""
+    if not (device.startswith("cuda") and triton_version.is_new_enough()):
+        return None
+    from dkn.geometry.triton_registration import Register
 
-        if not (problem := _problem(device)):
-            return partial(Register, device=device)
+    if problem := _problem(device):
         log.warning("Registration on %s %s; the processor does it", device, problem)
-    return partial(partial, kernels.register)  # Numba's or NumPy's
+        return None
+    return Register(**known, device=device)
 
 
 @cache

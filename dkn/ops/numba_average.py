@@ -132,7 +132,7 @@ def _kernel(count: int, phases: int, residual: bool) -> Callable[..., None]:
     share = np.float32(1 / count)
 
     @compiled(nogil=True, fastmath=FAST)
-    def average(  # type: ignore[no-untyped-def]
+    def average(  # type: ignore[no-untyped-def]  # Numba infers them
         rows, columns, pairs, pad, weights, step, weights_2, step_2, offsets, stride_1, offsets_2, stride_2,
         weight_unit, zero, unit,
         taps, radius, output,

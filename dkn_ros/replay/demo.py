@@ -31,6 +31,7 @@ import numpy as np
 
 from dkn import Upsampler
 from dkn.depth.confidence import confidence
+from dkn.engines.selection.autotuning import in_words
 from dkn.evaluation.metrics import flying_pixels
 from dkn.sensors import kinect
 from dkn.utils import tables, visualize
@@ -102,8 +103,7 @@ def _time_engines(playback: Playback, mode: str) -> None:
     (color, depth), begun = playback.first_pair(), time.monotonic()
     times = Upsampler(mode).time_engines(color, depth)
     if times:
-        words = ", ".join(f"{name} {ms:.0f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
-        print(f"engines at {_size(color)}: {words} ({time.monotonic() - begun:.0f} s)")
+        print(f"engines at {_size(color)}: {in_words(times)} ({time.monotonic() - begun:.0f} s)")
 
 
 def demo_picture(example: Example) -> np.ndarray:

@@ -33,7 +33,7 @@ from dkn.networks import NetworkConfig
 from dkn.upsampler import Upsampler
 
 fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
-from dkn.geometry import triton_registration  # noqa: E402
+from dkn.geometry import triton_registration  # noqa: E402  # only where Triton is
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the GPU does it")
 

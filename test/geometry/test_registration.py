@@ -48,7 +48,7 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton's on a GPU where there is one, else by its interpreter."""
     if request.param == "triton":
-        monkeypatch.setattr(registration, "_implementation", lambda device: by_triton())
+        monkeypatch.setattr(registration, "_on_gpu", lambda device, **known: by_triton()(**known))
     elif request.param == "numba":
         pytest.importorskip("numba")
         from dkn.geometry import numba_registration as module
@@ -222,7 +222,7 @@ def test_the_check_sees_the_kernel_for_lenses(complaint: str, monkeypatch: pytes
     module = pytest.importorskip("dkn.geometry.triton_registration", reason="Triton is not installed")
     here = "cuda" if torch.cuda.is_available() else "cpu"
 
-    class WithoutLenses(module.Register):  # type: ignore[name-defined,misc]
+    class WithoutLenses(module.Register):  # type: ignore[name-defined,misc]  # imported only where Triton is
         def on_device(self, depth: torch.Tensor) -> torch.Tensor:
             if len(self._radial) == 2:
                 return super().on_device(depth)
@@ -286,7 +286,7 @@ def test_a_gpu_that_is_lost_leaves_it_to_the_processor(
         calls.append(depth)
         raise RuntimeError("CUDA error: device lost")
 
-    monkeypatch.setattr(registration, "_implementation", lambda device: lambda **known: lost)
+    monkeypatch.setattr(registration, "_on_gpu", lambda device, **known: lost)
     register = Registration(*KINECT_V2, device="cuda")
     for _ in range(2):
         np.testing.assert_array_equal(register(depth), expected)

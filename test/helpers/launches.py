@@ -83,7 +83,7 @@ def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stage
         return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("dkn.depth.resample", "dkn.depth.network_input", "dkn.depth.holes.validity", "dkn.upsampler"):
+        for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
             patch.setattr(f"{module}.is_readable", lambda tensor: False)
         patch.setattr(upsampler, "stages", lambda device: stages)
         patch.setattr(type(pyramid._up), "run", launch)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dkn.depth.grid import pixels_under
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
 
@@ -65,9 +66,8 @@ def _places(size: int, low: int) -> tuple[NDArray[np.int64], Row]:
     """Along one axis: the first pixel whose centre lies in each input pixel, and the end; and how far each pixel lies
     from the middle of its input pixel, in input pixels."""
     starts = -(-2 * size * np.arange(low + 1) // low) // 2
-    twice = (2 * np.arange(size) + 1) * low
-    place = twice.astype(np.float32) / np.float32(2 * size)
-    return starts, place - np.float32(0.5) - (twice // (2 * size)).astype(np.float32)
+    place = ((2 * np.arange(size) + 1) * low).astype(np.float32) / np.float32(2 * size)
+    return starts, place - np.float32(0.5) - pixels_under(size, low).astype(np.float32)
 
 
 @compiled(nogil=True, error_model="numpy")

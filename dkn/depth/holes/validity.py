@@ -29,8 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.depth import kernels
-from dkn.depth.resample import is_readable, resize_mask
+from dkn.depth.resample import is_readable, resize_mask, serves
 
 try:
     from dkn.depth.holes import numba_validity as compiled
@@ -69,8 +68,8 @@ def upsample_validity(valid: Tensor, color: Tensor, low: Tensor, result: Tensor)
         return vote(valid, color, low, result)
     if bool(valid.all()) or not bool(valid.any()):
         return valid[:, :, :1, :1].expand(1, 1, *size)
-    serves = vote if compiled is None or kernels.awaited else _compiled_vote
-    return serves(valid, color, low, result)
+    by = _compiled_vote if serves(compiled, result) else vote
+    return by(valid, color, low, result)
 
 
 def follows_color(valid: Tensor, size: tuple[int, int]) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dkn.depth.grid import pixels_under
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
 from dkn.ops.rows import in_rows
@@ -110,10 +111,9 @@ def _widen(first, last, bounds, overshoot):  # type: ignore[no-untyped-def]
 
 def clamp(result: Depth, low: Depth, high: Depth) -> Depth:
     """`dkn.depth.resample.clamp` of one map: (H, W), and bounds (h, w), float32."""
-    height, width = result.shape
-    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip((height, width), low.shape, strict=True))
+    rows, columns = map(pixels_under, result.shape, low.shape)
     clamped = np.empty_like(result)
-    in_rows(_clamp, height, result, low, high, rows, columns, clamped)
+    in_rows(_clamp, len(result), result, low, high, rows, columns, clamped)
     return clamped
 
 

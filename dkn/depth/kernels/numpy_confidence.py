@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dkn.depth.grid import pixels_under
+
 COUNT = 6
 LEAST = np.float32(1e-3)
 """Relative differences below this are all alike: log of 0 is none."""
@@ -45,12 +47,9 @@ def probability(result: np.ndarray, low: np.ndarray, scale: float, coefficients:
 
 def features(result: np.ndarray, low: np.ndarray, scale: float) -> np.ndarray:
     """`dkn.depth.confidence.FEATURES` of each pixel, (H, W, 6) float32; 0 where `result` has no depth."""
-    height, width = result.shape
-    rows, columns = low.shape
     known = np.isfinite(result) & (result > 0)
     depth = np.where(known, result, 1)
-    row = (2 * np.arange(height) + 1) * rows // (2 * height)
-    column = (2 * np.arange(width) + 1) * columns // (2 * width)
+    row, column = map(pixels_under, result.shape, low.shape)
     padded = np.pad(np.where(np.isfinite(low) & (low > 0), low, np.nan), 1, constant_values=np.nan)
     least, most = np.full(result.shape, np.inf, np.float32), np.zeros(result.shape, np.float32)
     gap, count = depth.copy(), np.zeros(result.shape, np.float32)

@@ -51,6 +51,11 @@ def fastest(times: Times) -> str:
     return min(tied, key=lambda name: (_precision(name), times[name]))
 
 
+def in_words(times: Times) -> str:
+    """The fastest first."""
+    return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
+
+
 def _precision(name: str) -> int:
     return next((i for i, precision in enumerate(PRECISIONS) if f" {precision})" in name), len(PRECISIONS))
 
@@ -113,8 +118,7 @@ class Autotuner:
                 engine(color, depth)  # compiled before it serves, and warm
                 self._use(engine)
             self.times = times
-            text = ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
-            log.info("engines at %dx%d: %s", size[1], size[0], text)
+            log.info("engines at %dx%d: %s", size[1], size[0], in_words(times))
         except Exception as error:  # the serving engine goes on
             if threading.main_thread().is_alive():  # else nobody is left to want to know
                 reason = str(error).partition("\n")[0] or type(error).__name__
