@@ -19,16 +19,13 @@ Values are held against `dkn.Upsampler` on the same arrays, and against Pillow w
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-import re
 import shutil
 import signal
 import struct
 import time
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +33,7 @@ import cv2
 import fake_message_filters
 import numpy as np
 import pytest
-import torch
 from PIL import Image as Picture
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 pytest.importorskip("rclpy", reason="the node needs rclpy: source a ROS 2, or install requirements-ros.txt")
 
@@ -47,7 +41,6 @@ from rcl_interfaces.msg import Parameter
 from rclpy.qos import ReliabilityPolicy
 from ros_harness import (
     COLOR_FRAME,
-    ENVIRONMENT,
     METRES,
     MILLIMETRES,
     NOT_SET,
@@ -66,9 +59,7 @@ from sensor_msgs.msg import CameraInfo
 
 from dkn import Upsampler
 from dkn.depth import to_metres
-from dkn.networks import NetworkConfig, build
-from dkn_ros.__main__ import main
-from dkn_ros.parameters import Options
+from dkn.networks import NetworkConfig
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
 
@@ -850,142 +841,6 @@ def test_it_ends_cleanly_while_frames_flow(tmp_path, models, number):
         assert node.wait() == 0, node.output
 
 
-@pytest.fixture
-def start(monkeypatch, models, capfd) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Runs the program in this process, for starts that fail; returns its exit status and what it said."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for name, value in (ENVIRONMENT | {"DKN_MODELS": str(models)}).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str, own: tuple[str, ...] = ()) -> tuple[int, str]:
-        status = main([*own, "--ros-args", *arguments])
-        out, err = capfd.readouterr()
-        return status, out + err
-
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-def assert_one_line(err: str, *words: str) -> None:
-    assert re.match(r"\[FATAL\] \[[\d.]+\] \[upsample\]: ", err), err
-    assert err.count("\n") == 1, err
-    assert all(word in err for word in words), err
-
-
-def test_a_missing_model_ends_the_process(tmp_path, models):
-    node = NodeProcess(tmp_path, environment={"DKN_MODELS": str(models)}, mode="no_such_model")
-    assert node.wait() == 2
-    assert_one_line(node.output, "no model 'no_such_model'", "dkn_x8, fdkn_x4, fdkn_x8, plain_x4")
-
-
-@pytest.mark.parametrize("kind", ["missing", "truncated", "empty", "foreign", "not a model", "other weights"])
-def test_a_model_file_that_is_none(start, tmp_path, models, kind):
-    path = tmp_path / "model.safetensors"
-    good = (models / "fdkn_x4.safetensors").read_bytes()
-    if kind == "truncated":
-        path.write_bytes(good[: len(good) // 2])
-    elif kind == "empty":
-        path.touch()
-    elif kind == "foreign":
-        save_file({"weights": torch.zeros(3)}, path)
-    elif kind == "not a model":
-        path.write_text("<html>404 Not Found</html>")
-    elif kind == "other weights":  # a metadata of one network with the weights of another
-        state = build(NetworkConfig(n1=4, n2=4)).state_dict()
-        with safe_open(models / "fdkn_x4.safetensors", "pt") as file:
-            save_file(state, path, file.metadata())
-    status, err = start("-p", f"mode:={path}")
-    assert status == 2
-    assert_one_line(err, str(path))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("device", "abacus"),
-        ("precision", "fp8"),
-        ("synchronizer", "chance"),
-        ("reliability", "some"),
-        ("color_transport", "theora"),
-        ("depth_transport", "pigeon"),
-        ("output_encoding", "8UC1"),
-        ("scale", "-2"),
-        ("scale", "much"),
-        ("slop", "-0.1"),
-        ("slop", ".nan"),
-        ("slop", "2"),  # an integer is a number, but not this one
-        ("max_wait", "0.0"),
-        ("queue_size", "0"),
-        ("diagnostics_period", "0.0"),
-        ("min_depth", "65.535"),
-        ("fill_holes", "some"),
-    ],
-)
-def test_a_value_that_makes_no_sense(start, name, value):
-    status, err = start("-p", f"{name}:={value}")
-    assert status == 2
-    assert_one_line(err, name)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("-p", "nonsense"), ("--params-file", "no_such_file.yaml"), ("-r", "color/image_raw:=not a topic"), ("--what",)],
-    ids=" ".join,
-)
-def test_arguments_that_make_no_sense(start, arguments):
-    status, err = start(*arguments)
-    assert status == 2
-    own = [line for line in err.splitlines() if not line.startswith("[ERROR]")]  # rcl says something before
-    assert_one_line(own[0] + "\n", "arguments")
-    assert len(own) == 1
-
-
-@pytest.mark.parametrize(
-    ("own", "words"),
-    [
-        (("--mode", "fdkn"), ("'--mode'", "--ros-args -p mode:=fdkn")),
-        (("mode:=fdkn",), ("'mode:=fdkn'", "--ros-args -p mode:=fdkn")),
-        (("--mdoe=fdkn",), ("'--mdoe=fdkn'", "--help")),
-        (("fdkn",), ("'fdkn'", "--help")),
-    ],
-)
-def test_unknown_arguments_are_named(start, own, words):
-    status, err = start(own=own)
-    assert status == 2
-    assert_one_line(err, "unknown argument", *words)
-
-
-def test_help(start):
-    status, out = start(own=("--help",))
-    assert status == 0
-    assert out.startswith("usage: ros2 run dkn_ros upsample")
-    for option in dataclasses.fields(Options):
-        assert re.search(rf"^  {option.name} ", out, re.MULTILINE)
-    assert "auto, fp32, fp16, bf16, int8" in out.replace("\n" + 24 * " ", " ")
-
-
-def test_a_relative_path_is_named_in_full(start):
-    status, err = start("-p", "mode:=some/model.safetensors")
-    assert status == 2
-    assert_one_line(err, str(Path.cwd() / "some" / "model.safetensors"))
-
-
-@pytest.mark.parametrize(("device", "words"), [("cuda:x", "choose auto"), ("cpu:1", "choose auto")])
-def test_devices_that_make_no_sense(start, device, words):
-    status, err = start("-p", f"device:={device}")
-    assert status == 2
-    assert_one_line(err, device, words)
-
-
-@pytest.mark.parametrize("value", ["sometimes", "1", "true"])
-def test_a_qos_that_makes_no_sense(start, value):
-    override = f"qos_overrides./depth_upsampled/image_rect.publisher.reliability:={value}"
-    status, err = start("-p", "mode:=fdkn", "-p", override)
-    assert status == 2
-    assert_one_line(err, "qos_overrides of", "image_rect")
-
-
 def test_what_has_no_effect_is_named_and_what_was_chosen_has(tmp_path, models):
     """A misspelt parameter, a file for a node of another name; an integer; the QoS of a publisher."""
     foreign, nested = tmp_path / "foreign.yaml", tmp_path / "nested.yaml"
@@ -1030,19 +885,3 @@ def test_message_filters_instead_of_our_own(tmp_path, models):
         with bench.parameter("slop", 0.005, default=0.02):
             bench.exchange(image(RGB, "rgb8"), image(METRES, "32FC1"))
         assert bench.count("matched") >= matched + 2
-
-
-def test_message_filters_is_missed_in_words(start):
-    if find_spec("message_filters"):
-        pytest.skip("message_filters is installed")
-    status, err = start("-p", "mode:=fdkn", "-p", "synchronizer:=message_filters")
-    assert status == 2
-    assert_one_line(err, "message-filters", "nearest")
-
-
-def test_cuda_is_missed_in_words(start):
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    status, err = start("-p", "device:=cuda")
-    assert status == 2
-    assert_one_line(err, "cuda")
