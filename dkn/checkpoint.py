@@ -57,6 +57,11 @@ class ModelInfo:
         if any(value is not None and not value > 0 for value in (self.scale, self.depth_range)):
             raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
 
+    @property
+    def is_for_sensors(self) -> bool:
+        """Whether the network is told what is known and how it was measured: such models are made for real cameras."""
+        return self.network.depth_channels > 1
+
 
 def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
     """Write `network` and its `info` to `path` (.safetensors)."""

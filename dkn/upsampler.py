@@ -32,6 +32,7 @@ from torch import Tensor
 from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
 from dkn.depth import is_readable, prepare
+from dkn.depth.alignment import align_color
 from dkn.depth.confidence import confidence
 from dkn.depth.frame import compiling, is_compiling, stages, validity
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
@@ -71,6 +72,7 @@ class Options:
     max_depth: float = math.inf
     min_confidence: float = 0.0
     hole_width: float = WIDTH
+    align_color: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.fill_holes, bool):
@@ -109,6 +111,9 @@ class Upsampler:
         min_confidence: a depth that is less likely than this to be right (`dkn.depth.confidence`) becomes unknown; 0:
             none does.
         hole_width: pixels of the result; of "small" holes.
+        align_color: whether colour whose edges stand beside those of depth is moved onto them first
+            (`dkn.depth.alignment`); None: with a model for real sensors. For frames that follow each other
+            `dkn.depth.alignment.ColorAlignment` is steadier.
         compile_first: on a CPU, the first frame waits until all is compiled beside the network, which takes some
             seconds the first time after installation. If not, PyTorch serves until then, slower.
 
@@ -121,7 +126,9 @@ class Upsampler:
         CheckpointError: no such model, or a damaged one (a family: when its first frame arrives).
     """
 
-    fill_holes, min_depth, max_depth, min_confidence, hole_width = (_option(f.name) for f in fields(Options))
+    fill_holes, min_depth, max_depth, min_confidence, hole_width, align_color = (
+        _option(f.name) for f in fields(Options)
+    )
 
     def __init__(
         self,
@@ -136,6 +143,7 @@ class Upsampler:
         max_depth: float = math.inf,
         min_confidence: float = 0.0,
         hole_width: float = WIDTH,
+        align_color: bool | None = None,
         compile_first: bool = True,
     ):
         if scale is not None and not 0 < scale < math.inf:
@@ -157,7 +165,7 @@ class Upsampler:
             raise ConfigError(f"min_depth={min_depth}, max_depth={max_depth}: metres, the first below the second")
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"min_confidence={min_confidence}: a probability, 0 to 1, is needed")
-        self.options = Options(fill_holes, min_depth, max_depth, min_confidence, hole_width)
+        self.options = Options(fill_holes, min_depth, max_depth, min_confidence, hole_width, align_color)
         self._model, self._scale = model, scale
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
@@ -244,12 +252,19 @@ class Upsampler:
         _check(color, depth)
         low = np.asarray(depth, np.float32)
         with self._lock:
-            result = self._upsampled(color, low)
+            guide = self._aligned(color, low)
+            result = self._upsampled(guide, low)
         if self.fill_holes == "small":
-            result[~self._known_or_small(color, low, result)] = np.nan
+            result[~self._known_or_small(guide, low, result)] = np.nan
         if self.min_confidence > 0:
             result[self.confidence(result, low) < self.min_confidence] = np.nan
         return result
+
+    def _aligned(self, color: np.ndarray, low: np.ndarray) -> np.ndarray:
+        wanted = self.align_color
+        if wanted is None:
+            wanted = self._model_for(color, low).info.is_for_sensors
+        return align_color(color, self._measured(low)) if wanted else color
 
     def confidence(self, result: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """How likely each depth of a result is right, within 2 % of the truth (`dkn.depth.confidence`).
@@ -317,7 +332,8 @@ class Upsampler:
         prepared = prepare(low, valid, (height, width), model.info.depth_range, model.info.network.depth_channels)
         network = model.run.network
         with torch.inference_mode():
-            guidance = torch.from_numpy(np.array(color, order="C"))[None].permute(0, 3, 1, 2)
+            guide = np.array(self._aligned(color, low[0, 0].numpy()), order="C")
+            guidance = torch.from_numpy(guide)[None].permute(0, 3, 1, 2)
             weights, offsets = network.kernels(guidance.float() / 255, prepared.shown)
         found = []
         for x, y in pixels:

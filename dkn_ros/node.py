@@ -140,7 +140,7 @@ class UpsampleNode(Node):
     # ------------------------------------------------------------------------------------------- construction
 
     def _make_upsampler(self, model: str, p: Options) -> Upsampler:
-        upsampler = Upsampler(model, scale=p.scale or None, compile_first=False, **p.of_upsampler())
+        upsampler = Upsampler(model, scale=p.scale or None, align_color=False, compile_first=False, **p.of_upsampler())
         # A model that cannot be used is refused here and now, not when the first frame comes.
         upsampler.load(p.scale or STARTUP_SCALE)
         return upsampler

@@ -147,6 +147,9 @@ class Options:
         live=True,
         applied_by="upsampler",
     )
+    align_color: bool = _parameter(
+        True, "colour whose edges stand beside those of depth, as while the camera turns, is moved onto them", live=True
+    )
     temporal: float = _parameter(
         0.0,
         "weight of the past in an average over time, which holds where nothing moves; 0: off",

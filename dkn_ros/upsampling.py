@@ -25,6 +25,7 @@ import numpy as np
 from dkn import DknError, Upsampler, checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
 from dkn.depth import reduce_color
+from dkn.depth.alignment import ColorAlignment
 from dkn.depth.temporal import TemporalFilter
 from dkn.engines.folding import flops
 from dkn.engines.selection.memory import recall, remember
@@ -78,6 +79,7 @@ class Upsampling:
         self._options = options
         self._change: threading.Thread | None = None
         self._current = Step(options.mode, options.decimation or 1), make(options.mode, options)
+        self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
         self._sizes: Sizes | None = None
         self._target: TargetRate | None = None
@@ -107,16 +109,17 @@ class Upsampling:
         )
 
     def __call__(self, color: np.ndarray, depth: np.ndarray, stamp: float) -> np.ndarray:
-        """As `Upsampler`, then averaged over time if `temporal` asks for it; the result has the size of the colour
-        image over the decimation.
+        """As `Upsampler`, with colour that `align_color` lets move onto depth, then averaged over time if `temporal`
+        asks for it; the result has the size of the colour image over the decimation.
 
         Args:
             stamp: of depth, in seconds.
         """
-        (step, upsampler), temporal = self._current, self._temporal
+        (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
         reduced = reduce_color(color, step.decimation)
-        result = upsampler(reduced, depth)
-        return temporal(reduced, result, stamp, depth) if temporal.weight else result
+        guide = alignment(reduced, depth) if alignment else reduced
+        result = upsampler(guide, depth)
+        return temporal(guide, result, stamp, depth) if temporal.weight else result
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
         """All that was done for one frame took so long: see whether another step is due."""
@@ -161,6 +164,8 @@ class Upsampling:
         upsampler = self.upsampler if model == self._current[0].model else self._make(model, changed)
         for name, value in changed.of_upsampler(live=True).items():
             setattr(upsampler, name, value)
+        if changed.align_color != before.align_color:
+            self._alignment = ColorAlignment() if changed.align_color else None
         if changed.temporal != before.temporal:
             self._temporal = TemporalFilter(changed.temporal)
         if changed.mode != before.mode:
@@ -173,6 +178,8 @@ class Upsampling:
     def values(self) -> dict[str, object]:
         """For /diagnostics."""
         values: dict[str, object] = {"decimation": self.decimation}
+        if self._alignment is not None:
+            values["colour moved [px]"] = "{}, {}".format(*self._alignment.displacement)
         if self._options.target_rate:
             values["target rate [Hz]"] = self._options.target_rate
         if self._target is not None and self._target.seconds is not None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dkn.checkpoint import find_model
-from dkn.cli.options import add_ensemble_option, add_model_options
+from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import DEGRADATIONS, degrade
@@ -80,6 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser, precision="fp32", many=True)
     add_ensemble_option(parser)
+    add_align_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -141,7 +142,9 @@ def _methods(
         # A family keeps its name over several scales. Every run's model has the same file name: there the path tells.
         name = model if many and path != Path(model) else path.stem
         name = str(path) if name in methods else name
-        methods[name] = model_method(path, options.device, options.engine, options.precision, options.ensemble)
+        methods[name] = model_method(
+            path, options.device, options.engine, options.precision, options.ensemble, options.align_color
+        )
         if options.temporal:
             methods[f"{name}, temporal {options.temporal:g}"] = _over_time(methods[name], options.temporal)
     return methods, files

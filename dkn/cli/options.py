@@ -61,6 +61,14 @@ def add_ensemble_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_align_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--align-color",
+        action=argparse.BooleanOptionalAction,
+        help="move colour onto depth's edges where it stands beside them; default: with models for real sensors",
+    )
+
+
 def add_fields(
     parser: argparse.ArgumentParser, config: type, names: Sequence[str], about: Mapping[str, str] = MappingProxyType({})
 ) -> None:

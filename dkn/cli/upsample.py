@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn.cli.options import add_ensemble_option, add_model_options
+from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
 from dkn.data.depth_file import check_depth_type, read_depth, write_depth
 from dkn.depth import upsample_bicubic
 from dkn.depth.holes import FILLS, WIDTH
@@ -59,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser, precision="auto")
     add_ensemble_option(parser)
+    add_align_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
         precision=options.precision,
         fill_holes=options.fill_holes,
         hole_width=options.hole_width,
+        align_color=options.align_color,
     )
     result = (self_ensemble(upsampler) if options.ensemble else upsampler)(color, depth)
     write_depth(options.out, result)

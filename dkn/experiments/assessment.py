@@ -59,8 +59,11 @@ def model_method(
     engine: str = "auto",
     precision: str = "fp32",
     ensemble: bool = False,
+    align_color: bool | None = None,
 ) -> Method:
     """A model as a method: every pixel gets a depth, as the protocol wants it. `ensemble`: the mean of four mirror
-    images."""
-    method = Upsampler(model, device=device, engine=engine, precision=precision, fill_holes=True)
+    images; `align_color`: as `Upsampler`."""
+    method = Upsampler(
+        model, device=device, engine=engine, precision=precision, fill_holes=True, align_color=align_color
+    )
     return self_ensemble(method) if ensemble else method

@@ -44,7 +44,7 @@ from dkn_ros.parameters import Options, declare, unknown
 FILE = Path(__file__).resolve().parents[2] / "config" / "upsample.yaml"
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 LIVE = {"mode", "target_rate", "decimation", "slop", "depth_unit", "min_depth", "max_depth", "fill_holes"}
-LIVE |= {"hole_width", "min_confidence", "temporal"}
+LIVE |= {"hole_width", "min_confidence", "align_color", "temporal"}
 LIVE |= {"registration", "depth_to_color", "points_decimation", "points_voxel_size"}
 
 
