@@ -88,6 +88,29 @@ def test_the_average_over_time_is_of_what_comes_out(monkeypatch):
     assert upsampling(COLOR, DEPTH, 5.09)[0, 0] == np.float32(1.001)
 
 
+def test_colour_is_moved_onto_depth(monkeypatch):
+    """A box, and colour that shows it 6 pixels to the right and 4 higher up."""
+    depth = np.full((120, 160), 3, np.float32)
+    depth[30:90, 40:100] = 1.5
+    colors = {}
+    for name, (x, y) in {"right": (0, 0), "beside": (6, -4)}.items():
+        colors[name] = np.full((120, 160, 3), 200, np.uint8)
+        colors[name][30 + y : 90 + y, 40 + x : 100 + x] = 50
+    seen = []
+    monkeypatch.setattr(Sleeper, "__call__", lambda _, color, depth: seen.append(color) or np.ones(color.shape[:2]))
+    upsampling, _ = make()
+    upsampling(colors["beside"], depth, 0.0)
+    assert upsampling.values()["colour moved [px]"] == "-6, 4"
+    upsampling.apply(Options(mode="a", align_color=False))
+    upsampling(colors["beside"], depth, 0.1)
+    assert "colour moved [px]" not in upsampling.values()
+    upsampling.apply(Options(mode="a", align_color=True))
+    upsampling(colors["right"], depth, 0.2)
+    assert upsampling.values()["colour moved [px]"] == "0, 0"
+    for color, name in zip(seen, ("right", "beside", "right"), strict=True):
+        np.testing.assert_array_equal(color, colors[name])
+
+
 def test_the_average_over_time_knows_what_was_measured(monkeypatch):
     """An output that jumps is averaged over a measurement that does not, and not over one that does."""
     depths = iter([1.0, 2.0, 1.0])
