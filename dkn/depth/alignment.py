@@ -30,13 +30,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dkn.depth import kernels
+from dkn.depth.kernels import numpy_alignment
 from dkn.depth.resample import reduce_color
 from dkn.depth.units import Depth
 
 try:
-    from dkn.depth.kernels import numba_alignment as kernels
+    from dkn.depth.kernels import numba_alignment as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
-    from dkn.depth.kernels import numpy_alignment as kernels  # type: ignore[no-redef]
+    compiled = numpy_alignment  # type: ignore[misc]
 
 Displacement = tuple[int, int]
 """(x, y) in pixels of colour."""
@@ -138,6 +140,13 @@ def displacement(color: NDArray[np.uint8], depth: Depth, before: Displacement = 
     return best[0] * reduction, best[1] * reduction
 
 
+def compile_search() -> None:
+    """Compile what the search runs: a second, or a part of one where Numba kept it."""
+    low = np.ones((2, 2), np.float32)
+    at = np.concatenate([compiled.edges_in_rows(low, STEP, GAP), compiled.edges_in_columns(low, STEP, GAP)])
+    compiled.add_windows(np.zeros((1, 1), np.uint8), at, np.zeros((1, 1), np.int64))
+
+
 def _scores(color: NDArray[np.uint8], depth: Depth, ratio: float) -> NDArray[np.float64] | None:
     """How well colour's edges lie on those of depth, 0 to 1, if colour is moved by up to `RADIUS` pixels down (rows)
     and to the right (columns); None if depth has too few edges.
@@ -153,7 +162,8 @@ def _scores(color: NDArray[np.uint8], depth: Depth, ratio: float) -> NDArray[np.
     gap = int(GAP / ratio)
     across = max(2, round(ratio))  # an edge of depth lies anywhere between the centres of two of its pixels
     total, count = np.zeros((2 * RADIUS + 1,) * 2, np.int64), 0
-    edges = [kernels.edges_in_rows(low, STEP, gap), kernels.edges_in_columns(low, STEP, gap)]
+    serving = numpy_alignment if kernels.awaited else compiled
+    edges = [serving.edges_in_rows(low, STEP, gap), serving.edges_in_columns(low, STEP, gap)]
     if sum(len(found) for found in edges) < FEWEST:
         return None
     every = -(-sum(len(found) for found in edges) // MOST)
@@ -165,7 +175,7 @@ def _scores(color: NDArray[np.uint8], depth: Depth, ratio: float) -> NDArray[np.
         scale = [full / part for full, part in zip(size, depth.shape, strict=True)]
         places = found[::every] + np.array([0.5, 0] if axis else [0, 0.5])  # from pixels and borders to positions
         at = np.clip((places * scale).astype(np.int64), 0, np.array(size) - 1)
-        kernels.add_windows(np.asarray(strength, np.uint8), at, total)
+        serving.add_windows(np.asarray(strength, np.uint8), at, total)
         count += len(at)
     mean = total[::-1, ::-1] / (255 * count)  # a window shows what colour would show if moved the other way
     return np.asarray(cv2.GaussianBlur(mean, (0, 0), 0.7))

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from dkn.depth import kernels
+from dkn.depth.alignment import compile_search
 from dkn.depth.holes.validity import compile_vote, upsample_validity
 from dkn.depth.network_input import Prepared, compile_mixed_pixels, prepare
 from dkn.depth.resample import clamp, compile_resampling, local_range
@@ -102,7 +103,7 @@ def compiling(first: bool) -> Iterator[None]:
 @cache
 def compile_stages() -> None:
     """Compile them here and now."""
-    for compile_some in (compile_resampling, compile_mixed_pixels, compile_vote):
+    for compile_some in (compile_resampling, compile_mixed_pixels, compile_vote, compile_search):
         if threading.main_thread().is_alive():
             compile_some()
 

@@ -22,7 +22,7 @@ import pytest
 
 from dkn import Upsampler
 from dkn.data.rendered.room import Scene
-from dkn.depth import alignment, near_edges
+from dkn.depth import alignment, kernels, near_edges
 from dkn.depth.alignment import FEWEST, RADIUS, SKIPPED, ColorAlignment, align_color, displacement, moved
 from dkn.depth.kernels import numpy_alignment
 
@@ -147,6 +147,25 @@ def test_the_compiled_form_is_the_same():
     for module, total in zip((numpy_alignment, numba_alignment), sums, strict=True):
         module.add_windows(image, at, total)
     np.testing.assert_array_equal(*sums)
+
+
+def test_what_serves_until_it_is_compiled_finds_the_same(rooms, monkeypatch):
+    color, depth = rooms[2]
+    found = [displacement(beside(color, *by), points(depth, 2)) for by in ((0, 0), (5, -4))]
+    monkeypatch.setattr(kernels, "awaited", True)
+    monkeypatch.setattr(alignment, "compiled", None)
+    assert [displacement(beside(color, *by), points(depth, 2)) for by in ((0, 0), (5, -4))] == found
+
+
+def test_all_of_the_search_is_compiled_before_the_first_frame(rooms):
+    numba_alignment = pytest.importorskip("dkn.depth.kernels.numba_alignment")
+    alignment.compile_search()
+    functions = numba_alignment.edges_in_rows, numba_alignment.edges_in_columns, numba_alignment.add_windows
+    before = [len(function.signatures) for function in functions]
+    color, depth = rooms[0]
+    displacement(color, depth)
+    displacement(color[:, ::-1], points(depth, 4).astype(np.float64))
+    assert before == [len(function.signatures) for function in functions]
 
 
 def test_edges_by_hand():
