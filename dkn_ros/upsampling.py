@@ -25,7 +25,7 @@ import numpy as np
 from dkn import DknError, Upsampler, checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
 from dkn.depth import reduce_color
-from dkn.depth.alignment import ColorAlignment
+from dkn.depth.alignment import ColorAlignment, Displacement
 from dkn.depth.temporal import TemporalFilter
 from dkn.engines.folding import flops
 from dkn.engines.selection.memory import recall, remember
@@ -96,6 +96,11 @@ class Upsampling:
     def decimation(self) -> int:
         """In use."""
         return self._current[0].decimation
+
+    @property
+    def displacement(self) -> Displacement:
+        """(x, y) pixels of the latest result that colour was moved by to lie on depth."""
+        return self._alignment.displacement if self._alignment else (0, 0)
 
     @property
     def problem(self) -> str | None:
@@ -179,7 +184,7 @@ class Upsampling:
         """For /diagnostics."""
         values: dict[str, object] = {"decimation": self.decimation}
         if self._alignment is not None:
-            values["colour moved [px]"] = "{}, {}".format(*self._alignment.displacement)
+            values["colour moved [px]"] = "{}, {}".format(*self.displacement)
         if self._options.target_rate:
             values["target rate [Hz]"] = self._options.target_rate
         if self._target is not None and self._target.seconds is not None:

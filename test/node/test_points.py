@@ -30,6 +30,7 @@ from ros_harness import COLOR_FRAME, METRES, MILLIMETRES, RGB, Bench, image, nan
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 
 from dkn import Upsampler
+from dkn.depth.alignment import SKIPPED
 from dkn.geometry import CameraModel, PointCloud, Registration
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
@@ -86,6 +87,22 @@ def test_points_of_the_depth_that_is_published(bench: Bench) -> None:
     expected = PointCloud(COLOR)(np.ascontiguousarray(points[..., 2]), RGB)
     assert np.array_equal(points.view(np.uint32), expected.view(np.uint32))
     assert float(bench.counters()["points [ms]"]) > 0
+
+
+def test_points_have_the_colour_that_was_moved_onto_them(bench: Bench) -> None:
+    """A box that colour shows 6 pixels further to the right: its points are dark, and no others."""
+    millimetres = np.full((48, 64), 3000, np.uint16)
+    millimetres[10:40, 12:40] = 1500
+    color = np.full((48, 64, 3), 200, np.uint8)
+    color[10:40, 18:46] = 50
+    bench.send("color_info", info_of(COLOR, COLOR_FRAME), bench.now())
+    for _ in range(SKIPPED + 2):  # while it was in place not every frame is looked at
+        result = bench.exchange(image(color, "rgb8"), image(millimetres, "16UC1"))
+    assert bench.counters()["colour moved [px]"] == "-6, 0"
+    stamp = nanoseconds(result)
+    (cloud,) = bench.until(lambda: [c for c in bench.clouds if nanoseconds(c) == stamp], "the cloud")  # type: ignore
+    shown = array_of(cloud)[..., 4].copy().view(np.uint32) & 0xFF
+    assert np.array_equal(shown == 50, millimetres == 1500)
 
 
 def test_decimation_and_voxels_at_run_time(bench: Bench) -> None:
