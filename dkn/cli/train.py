@@ -28,7 +28,8 @@ import torch
 
 from dkn import checkpoint
 from dkn.cli.options import add_data_options, add_fields, given, open_half
-from dkn.data.registry import HALVED, TRAINABLE, Split, open_dataset
+from dkn.data.nyu import TRAINING_IMAGES
+from dkn.data.registry import FIRST_VALIDATION_PAIR, HALVED, TRAINABLE, Split, open_dataset
 from dkn.data.sample import Dataset
 from dkn.data.synthetic import Rooms
 from dkn.depth import DEGRADATIONS
@@ -106,6 +107,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hold-out", action="store_true", help="nyu: leave out pairs 900 to 999 (dkn evaluate --split validation)"
     )
+    parser.add_argument("--terms", default="", help="what the licences of the data allow; the model's file will say it")
     parser.add_argument("--synthetic-data", type=Path, help="folder of the rendered rooms; default: rooms in --out")
     parser.add_argument(
         "--model",
@@ -166,6 +168,7 @@ def run(options: argparse.Namespace) -> None:
         resume=options.resume,
         rooms=_rooms(options, processes) if config.mix_synthetic else None,
         workers=_workers(options.workers, processes),
+        card=_card(options),
         processes=processes,
     )
     init = options.init
@@ -195,6 +198,11 @@ def run(options: argparse.Namespace) -> None:
         found = {f"{t.scale}x {t.degradation}": round(t.results[1].rmse, 4) for t in tables}
         trainer.save(test_images=tables[0].count, test_rmse_cm=found if len(found) > 1 else next(iter(found.values())))
     print(path)
+
+
+def _card(options: argparse.Namespace) -> dict[str, str]:
+    held_out = f"pairs {FIRST_VALIDATION_PAIR} to {TRAINING_IMAGES - 1} of NYU v2" if options.hold_out else ""
+    return {name: text for name, text in (("terms", options.terms), ("held_out", held_out)) if text}
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:

@@ -25,9 +25,10 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -101,6 +102,8 @@ class Trainer:
         draw: what gives the batch of a step, in place of `draw_batch`.
         workers: processes that draw batches ahead of time; 0: each batch is drawn when it is its turn.
         resident: hold the set on a CUDA device where that is possible (`dkn.training.loader.ResidentSet`).
+        card: what else the model's file is to say of its making, by name. Of `terms`, what the licences of its data
+            allow, those of `init` stay beside it.
         processes: those that train together; default: all that torchrun started (`dkn.training.distributed.join`).
 
     Raises:
@@ -122,6 +125,7 @@ class Trainer:
         draw: Draw = draw_batch,
         workers: int = 0,
         resident: bool = True,
+        card: Mapping[str, str] = MappingProxyType({}),
         processes: Processes | None = None,
     ):
         self.processes = processes or join(device)
@@ -136,7 +140,7 @@ class Trainer:
         _check_depth(dataset)
         torch.manual_seed(config.seed)
         self.network = channels_last(build(config.network), self.device)
-        self._begun_from = ""
+        self._begun_from, self._card = "", dict(card)
         if init is not None:
             self._initialise(init)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -289,13 +293,14 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "begun_from": self._begun_from,
+            "card": self._card,
         }
         with checkpoint.writing(self.out / STATE) as partial:
             torch.save(state, partial)
         recipe = dataclasses.asdict(self.config)
         recipe.pop("network")
         facts = {"data": self.dataset.name, "images": len(self.dataset)}
-        facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **training}
+        facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **self._card, **training}
         info = ModelInfo(self.config.network, self.config.model_scale, self.config.depth_range, facts)
         checkpoint.save(self.out / MODEL, self.ema, info)
 
@@ -352,6 +357,8 @@ class Trainer:
         self.network.load_state_dict(weights)
         scale = f"{info.scale}x" if info.scale else "many scales"
         self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps{begun_from}"
+        if terms := [text for text in (info.training.get("terms"), self._card.get("terms")) if text]:
+            self._card["terms"] = "; ".join(dict.fromkeys(terms))
 
     def _read_state(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE
@@ -374,4 +381,4 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self._begun_from = state["begun_from"]
+        self._begun_from, self._card = state["begun_from"], state.get("card", self._card)

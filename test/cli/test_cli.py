@@ -84,7 +84,8 @@ def test_upsample_holes(pair, model):
 
 
 def test_train_then_resume_then_evaluate(tiny_nyu, tmp_path, capfd):
-    run = ["train", f"--data={tiny_nyu}", f"--out={tmp_path / 'run'}", "--steps=4", *TRAIN]
+    common = ["train", f"--data={tiny_nyu}", "--hold-out", "--terms=research alone", "--steps=4", *TRAIN]
+    run = [*common, f"--out={tmp_path / 'run'}"]
     # A sitting of no length: it stops at once, whatever the speed of the machine.
     assert main([*run, "--minutes=0.00001"]) == 0
     assert main([*run, "--resume"]) == 0
@@ -92,9 +93,10 @@ def test_train_then_resume_then_evaluate(tiny_nyu, tmp_path, capfd):
     assert info.network == NetworkConfig(n1=8, n2=8)
     assert info.training["steps"] == 4
     assert info.training["test_images"] == 3
+    assert (info.training["images"], info.training["terms"]) == (900, "research alone")
+    assert info.training["held_out"] == "pairs 900 to 999 of NYU v2"
 
-    straight = ["train", f"--data={tiny_nyu}", f"--out={tmp_path / 'straight'}", "--steps=4", *TRAIN]
-    assert main(straight) == 0
+    assert main([*common, f"--out={tmp_path / 'straight'}"]) == 0
     a, b = (checkpoint.load(tmp_path / name / "model.safetensors")[0] for name in ("run", "straight"))
     assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
     capfd.readouterr()

@@ -395,6 +395,27 @@ def test_the_model_is_the_averaged_network(dataset, tmp_path):
     assert info.training["recipe"]["learning_rate"] == TINY.learning_rate
 
 
+def test_the_file_says_under_which_terms_it_was_made(dataset, tmp_path):
+    """Those of what it began with, too, and after a pause."""
+
+    def card(out: str) -> dict[str, str]:
+        return checkpoint.load(tmp_path / out / "model.safetensors")[1].training
+
+    first = Trainer(dataset, TINY, tmp_path / "first", card={"terms": "non-commercial", "held_out": "the last"})
+    first.train_step()
+    first.save()
+    assert (card("first")["terms"], card("first")["held_out"]) == ("non-commercial", "the last")
+    Trainer(dataset, TINY, tmp_path / "first", resume=True).save()
+    assert (card("first")["terms"], card("first")["held_out"]) == ("non-commercial", "the last")
+    init = tmp_path / "first" / "model.safetensors"
+    for given, expected in (("", "non-commercial"), ("research", "non-commercial; research")):
+        Trainer(dataset, TINY, tmp_path / f"second{given}", init=init, card={"terms": given} if given else {}).save()
+        assert card(f"second{given}")["terms"] == expected
+        assert "held_out" not in card(f"second{given}")
+    Trainer(dataset, TINY, tmp_path / "plain").save()
+    assert "terms" not in card("plain")
+
+
 def test_the_loss_goes_down(make_scene, tmp_path):
     color, depth = make_scene(32, 32)
     one = One(depth)
