@@ -129,7 +129,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--init", type=Path, help="model file whose weights to begin with")
+    parser.add_argument("--init", type=Path, help="model file whose weights to begin with; an FDKN may be wider")
     parser.add_argument(
         "--warm-start",
         type=int,

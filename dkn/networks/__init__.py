@@ -12,8 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Kernel networks: DKN and FDKN (dkn.py), FDKN as a layer of other networks (fdkn_layer.py), and what a DKN can begin
-with (warm_start.py)."""
+"""Kernel networks: DKN and FDKN (dkn.py), FDKN as a layer of other networks (fdkn_layer.py), and what a DKN
+(warm_start.py) or a narrower FDKN (narrowing.py) can begin with."""
 
 from dkn.networks.dkn import (
     DKN,
@@ -29,6 +29,7 @@ from dkn.networks.dkn import (
     build,
 )
 from dkn.networks.fdkn_layer import FDKNLayer
+from dkn.networks.narrowing import narrowed
 from dkn.networks.warm_start import to_dkn
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "NetworkConfig",
     "Stream",
     "build",
+    "narrowed",
     "to_dkn",
 ]

@@ -41,7 +41,7 @@ from dkn.checkpoint import ModelInfo
 from dkn.data.sample import Dataset
 from dkn.engines.base import without_tf32
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks import DKN, STRIDE, CellNetwork, KernelNetwork, build, to_dkn
+from dkn.networks import DKN, FDKN, STRIDE, CellNetwork, KernelNetwork, build, narrowed, to_dkn
 from dkn.networks.warm_start import CARRYING
 from dkn.training import phases
 from dkn.training.batches import Batch, draw_batch
@@ -338,6 +338,11 @@ class Trainer:
         ours, begun_from = self.config.network, ""
         if ours.architecture == "dkn" and isinstance(source, CellNetwork):
             source, begun_from = to_dkn(source, ours.widths), " of a network on cells"
+        if isinstance(source, FDKN) and ours.architecture == "fdkn" and ours.channels != source.config.channels:
+            example = self._draw(self.dataset, self.config, 0, self._rooms, slice(None))
+            depth = example.depth[:, : source.config.depth_channels]
+            source = narrowed(source, ours.widths, ours.n1, ours.n2, example.guidance, depth)
+            begun_from = " of a wider network"
         theirs = source.config
         free = {name: getattr(ours, name) for name in ("window", "residual", "depth_channels")}
         if ours.guidance == "none":

@@ -30,7 +30,7 @@ from dkn import checkpoint
 from dkn.data.nyu import NYU
 from dkn.data.sample import Sample
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks import NetworkConfig
+from dkn.networks import NetworkConfig, narrowed
 from dkn.sensors import SENSORS
 from dkn.training import TrainConfig, Trainer, draw_batch
 from dkn.training.config import ANY_SCALE, recipe
@@ -395,6 +395,24 @@ def test_the_model_is_the_averaged_network(dataset, tmp_path):
     assert info.training["recipe"]["learning_rate"] == TINY.learning_rate
 
 
+def test_it_begins_with_a_wider_network(dataset, tmp_path):
+    """What it begins with is that network, narrowed on its own first batch; a network that is narrower is refused."""
+    wide = dataclasses.replace(SMALL, n1=SMALL.n1 + 4, n2=SMALL.n2 + 8)
+    Trainer(dataset, dataclasses.replace(TINY, network=wide), tmp_path / "wide").save()
+    init = tmp_path / "wide" / "model.safetensors"
+    trainer = Trainer(dataset, TINY, tmp_path / "small", init=init)
+    batch = trainer.batch(0)
+    network = checkpoint.load(init)[0].eval()
+    expected = narrowed(network, (), SMALL.n1, SMALL.n2, batch.guidance, batch.depth)
+    assert all(map(torch.equal, trainer.network.state_dict().values(), expected.state_dict().values()))
+    trainer.save()
+    begun_from = checkpoint.load(tmp_path / "small" / "model.safetensors")[1].training["begun_from"]
+    assert begun_from == "nyu, 4x, 0 steps of a wider network"
+    wider = dataclasses.replace(TINY, network=dataclasses.replace(wide, n1=wide.n1 + 1))
+    with pytest.raises(ConfigError, match="channels"):
+        Trainer(dataset, wider, tmp_path / "wider", init=init)
+
+
 def test_the_file_says_under_which_terms_it_was_made(dataset, tmp_path):
     """Those of what it began with, too, and after a pause."""
 
@@ -551,7 +569,7 @@ def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
     trainer = Trainer(dataset, TINY, tmp_path / "run", init=init)
     theirs = checkpoint.load(init)[0].state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in trainer.network.state_dict().items())
-    other = make_model(tmp_path / "other.safetensors", config=NetworkConfig(n1=8, n2=9))
+    other = make_model(tmp_path / "other.safetensors", config=NetworkConfig(kernel_size=5, n1=8, n2=8))
     with pytest.raises(ConfigError, match="another network"):
         Trainer(dataset, TINY, tmp_path / "run2", init=other)
 
