@@ -54,7 +54,7 @@ from dkn_ros.pipeline.logs import follow_library
 from dkn_ros.pipeline.outputs import Depth, Outputs, create_publisher
 from dkn_ros.pipeline.point_cloud import Colored
 from dkn_ros.pipeline.progress import QUIET, Counts, Progress
-from dkn_ros.pipeline.symptoms import range_problem, transport_loss
+from dkn_ros.pipeline.symptoms import displacement_problem, range_problem, transport_loss
 from dkn_ros.pipeline.sync import Pair, PairSynchronizer
 from dkn_ros.pipeline.sync_message_filters import MessageFiltersSynchronizer
 from dkn_ros.pipeline.topics import camera_info_topic
@@ -67,6 +67,7 @@ NAME = "upsample"
 LISTENER_PERIOD = 0.1  # seconds between looks for listeners and publishers
 EVENTS = ("bad_color", "bad_depth", "failed")  # reasons to drop a message or pair that are somebody's fault
 MOMENT = 0.2  # seconds without output that say nothing
+DISPLACED = 10.0  # seconds that colour stands beside depth: no camera turns for so long without a rest
 LATE = 0.5  # seconds after its camera_info at which an image has not come
 
 
@@ -451,6 +452,7 @@ class UpsampleNode(Node):
         note("points", self._outputs.points.problem or None if self._outputs.points else None)
         note("engine", self._upsampling.upsampler.engine_failure or None)
         note("rate", self._upsampling.problem)
+        note("displacement", displacement_problem(*self._upsampling.displacement), after_s=DISPLACED)
         return self._lasting.problems(now.time_s)
 
     def _loss(self, name: str, now_s: float) -> str | None:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,14 @@ def _nearest(stamp: int, ordered: Sequence[int]) -> int:
     """How far the nearest of some stamps is."""
     at = bisect_left(ordered, stamp)
     return min(abs(stamp - other) for other in ordered[max(0, at - 1) : at + 1])
+
+
+def displacement_problem(x: int, y: int) -> str | None:
+    """That colour is moved onto depth by these pixels, worth saying where it lasts."""
+    if x == y == 0:
+        return None
+    remedy = "register or calibrate the cameras if they stand still, trigger or stamp both at once if they move"
+    return f"colour stands {math.hypot(x, y):.0f} pixels beside depth, and is moved onto it: {remedy}"
 
 
 def transport_loss(info_ns: Iterable[int], image_ns: Iterable[int]) -> float | None:

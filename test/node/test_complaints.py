@@ -335,3 +335,20 @@ def test_either_depth_or_the_cause(tmp_path, models, seeds):
                 bench.until(lambda before=before, feed=feed: feed.send(bench) or len(bench.images) > before, "depth")
                 depth = pixels(bench.images[-1])
                 assert (depth > 0).all() and depth.max() <= 1.1 * pixels(feed.depth).max()
+
+
+def test_colour_that_goes_on_standing_beside_depth(bench):
+    millimetres = np.full((48, 64), 3000, np.uint16)
+    millimetres[10:40, 12:40] = 1500
+    color = np.full((48, 64, 3), 200, np.uint8)
+    color[10:40, 18:46] = 50
+    depth = image(millimetres, "16UC1")
+    complains(bench, "colour stands 6 pixels beside depth", lambda: send_all(bench, image(color, "rgb8"), depth))
+    color[:] = np.where(millimetres[..., None] < 2000, 50, 200)
+
+    def is_over(status: Any) -> bool:
+        send_all(bench, image(color, "rgb8"), depth)
+        return "beside depth" not in status.message
+
+    bench.status(is_over, "the end of it")
+    assert "]: no longer: colour stands 6 pixels beside depth" in bench.node.output

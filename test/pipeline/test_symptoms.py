@@ -26,7 +26,7 @@ pytest.importorskip("rclpy", reason="needs the messages of ROS 2")
 
 from dkn_ros.pipeline.diagnostics import Snapshot
 from dkn_ros.pipeline.progress import Counts, Progress
-from dkn_ros.pipeline.symptoms import pairing_problem, range_problem, transport_loss
+from dkn_ros.pipeline.symptoms import displacement_problem, pairing_problem, range_problem, transport_loss
 
 MS = 1_000_000
 TENTHS = range(0, 3000 * MS, 100 * MS)
@@ -79,6 +79,11 @@ def test_loss_is_counted_by_stamps():
 def test_depth_out_of_range(metres, encoding, words):
     text = range_problem(np.float32([metres]), encoding, 0.1, 10.0)
     assert text is None if words is None else words in text
+
+
+def test_colour_that_was_moved():
+    assert displacement_problem(0, 0) is None
+    assert str(displacement_problem(-3, 4)).startswith("colour stands 5 pixels beside depth, and is moved onto it: ")
 
 
 # ------------------------------------------------------------------------------------------------- progress
