@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import array
+import atexit
 import itertools
 import os
 import signal
@@ -25,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -64,6 +66,17 @@ _Y, _X = np.mgrid[:12, :16]
 MILLIMETRES = (1500 + 40 * _X + 25 * _Y + 3 * _X * _Y).astype(np.uint16)
 METRES = (MILLIMETRES / 1000).astype(np.float32)
 RGB = np.random.default_rng(3).integers(0, 200, (48, 64, 3), np.uint8)
+
+
+@cache
+def shared_context() -> Context:
+    """ROS in this process, for all nodes in it: one participant of Fast DDS. Two in a process can block each other for
+    ever when one of them goes (https://github.com/eProsima/Fast-DDS/issues/6193)."""
+    context = Context()
+    with mock.patch.dict(os.environ, ENVIRONMENT):
+        rclpy.init(context=context)
+    atexit.register(context.try_shutdown)
+    return context
 
 
 def unique_namespace() -> str:
@@ -201,11 +214,8 @@ class Bench:
         self.images: list[Any] = []
         self.infos: list[Any] = []
         self.statuses: list[tuple[int, DiagnosticStatus]] = []  # with the time in nanoseconds when each was composed
-        self._context = Context()
-        with mock.patch.dict(os.environ, ENVIRONMENT):
-            rclpy.init(context=self._context)
-            self.ros = rclpy.create_node("bench", namespace=node.namespace, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self.ros = rclpy.create_node("bench", namespace=node.namespace, context=shared_context())
+        self._executor = SingleThreadedExecutor(context=shared_context())
         self._executor.add_node(self.ros)
         self.ros.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=100))
         self._set = self.ros.create_client(SetParameters, f"/{node.namespace}/upsample/set_parameters")
@@ -219,7 +229,6 @@ class Bench:
     def close(self) -> None:
         self._executor.shutdown()
         self.ros.destroy_node()
-        self._context.try_shutdown()
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait for a condition and return what made it true."""

@@ -35,11 +35,9 @@ pytest.importorskip("rclpy", reason="the node needs rclpy: source a ROS 2, or in
 
 import os
 
-import rclpy
 from faulty_node import END_OF_ENGINE, END_OF_THREAD
 from fuzz_messages import Fuzzer
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_harness import (
@@ -56,6 +54,7 @@ from ros_harness import (
     nanoseconds,
     pixels,
     running,
+    shared_context,
 )
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -486,17 +485,13 @@ def test_depth_goes_out_as_compressed_depth_when_somebody_listens(bench):
 @pytest.fixture
 def inner_node(models, monkeypatch) -> Iterator[UpsampleNode]:
     """The node in this process, so that messages can be handed to it one by one."""
-    for name, value in (ENVIRONMENT | {"DKN_MODELS": str(models)}).items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DKN_MODELS", str(models))
     values = {"mode": "plain_x4", "device": "cpu", "engine": "torch", "precision": "fp32", "max_pixels": 10_000}
-    context = Context()
-    rclpy.init(context=context)
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = UpsampleNode(context=context, parameter_overrides=overrides, namespace="fuzzed")
+    node = UpsampleNode(context=shared_context(), parameter_overrides=overrides, namespace="fuzzed")
     yield node
     node.close()
     node.destroy_node()
-    context.try_shutdown()
 
 
 @pytest.mark.parametrize("stream", ["color", "depth"])

@@ -23,18 +23,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: source a ROS 2, or install requirements-ros.txt")
 
-import rclpy
 import yaml
-from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_harness import ENVIRONMENT
+from ros_harness import shared_context
 
 from dkn import Upsampler
 from dkn.engines import ENGINES, PRECISIONS
@@ -48,22 +45,13 @@ LIVE |= {"hole_width", "min_confidence", "align_color", "temporal"}
 LIVE |= {"registration", "depth_to_color", "points_decimation", "points_voxel_size"}
 
 
-@pytest.fixture(scope="module")
-def context() -> Iterator[Context]:
-    context = Context()
-    with mock.patch.dict("os.environ", ENVIRONMENT):
-        rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
-
-
 @pytest.fixture
-def make_node(context) -> Iterator[Any]:
+def make_node() -> Iterator[Any]:
     nodes: list[Node] = []
 
     def make(**overrides: Any) -> Node:
         parameters = [Parameter(name, value=value) for name, value in overrides.items()]
-        nodes.append(Node("parameters", context=context, parameter_overrides=parameters))
+        nodes.append(Node("parameters", context=shared_context(), parameter_overrides=parameters))
         return nodes[-1]
 
     yield make
