@@ -100,7 +100,7 @@ def graphs(monkeypatch) -> Graphs:
     torch_with_cuda = SimpleNamespace(cuda=cuda, **{name: getattr(torch, name) for name in names})
     monkeypatch.setattr(cuda_graph, "torch", torch_with_cuda)
     monkeypatch.setattr(cuda_graph, "_pinned", lambda tensor: tensor)
-    for module in ("dkn.depth.resample", "dkn.depth.network_input", "dkn.depth.holes.validity", "dkn.upsampler"):
+    for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
         monkeypatch.setattr(f"{module}.is_readable", lambda tensor: False)
     monkeypatch.setattr(Graphs, "possible", True)
     return Graphs(CPU)
