@@ -123,6 +123,8 @@ def displacement(color: NDArray[np.uint8], depth: Depth, before: Displacement = 
     """
     reduction = max(1, round(color.shape[1] / WIDTH))
     small = reduce_color(color, reduction)
+    if min(small.shape[:2]) < 4 * RADIUS:
+        return 0, 0  # too small to tell, and to be moved
     ratio = max(1.0, small.shape[1] / depth.shape[1], small.shape[0] / depth.shape[0])
     found = _scores(small, depth, ratio)
     if found is None:

@@ -96,6 +96,14 @@ def test_where_nobody_can_tell_nothing_moves(rooms):
     assert displacement(color[:1, :1], tiny) == (0, 0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (12, 200), (39, 60), (40, 40)])
+def test_pictures_however_small(size):
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        color = rng.integers(0, 255, (*size, 3), np.uint8)
+        assert align_color(color, rng.uniform(1, 3, size).astype("f")).shape == color.shape
+
+
 def test_a_border_in_one_direction_says_nothing_of_the_other():
     """Beside an upright edge alone, colour may stand anywhere along it."""
     depth = np.full((480, 640), 3, np.float32)
