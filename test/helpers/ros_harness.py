@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import array
-import atexit
 import itertools
 import os
 import signal
@@ -70,13 +69,19 @@ RGB = np.random.default_rng(3).integers(0, 200, (48, 64, 3), np.uint8)
 
 @cache
 def shared_context() -> Context:
-    """ROS in this process, for all nodes in it: one participant of Fast DDS. Two in a process can block each other for
-    ever when one of them goes (https://github.com/eProsima/Fast-DDS/issues/6193)."""
+    """ROS in this process, for all nodes of a file of tests: one participant of Fast DDS. Two in a process can block
+    each other for ever when one of them goes (https://github.com/eProsima/Fast-DDS/issues/6193)."""
     context = Context()
     with mock.patch.dict(os.environ, ENVIRONMENT):
         rclpy.init(context=context)
-    atexit.register(context.try_shutdown)
     return context
+
+
+def end_shared_context() -> None:
+    """Once its nodes are gone."""
+    if shared_context.cache_info().currsize:
+        shared_context().try_shutdown()
+        shared_context.cache_clear()
 
 
 def unique_namespace() -> str:

@@ -16,10 +16,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_participant() -> Iterator[None]:
+    """Ended after everything else of the file."""
+    yield
+    from ros_harness import end_shared_context  # which needs rclpy
+
+    end_shared_context()
 
 
 @pytest.fixture(scope="module")
