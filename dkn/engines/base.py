@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from dkn.networks import KernelNetwork
+from dkn.utils.memory import give_back
 
 log = logging.getLogger("dkn")
 
@@ -95,4 +96,5 @@ class BySize(Generic[T]):
             if self._made:  # not at the first, which is no change
                 log.info("%s: built anew for %dx%d, %d at once", self._engine, width, height, batch)
             self._made[shape] = self._make(shape)
+            give_back()
         return self._made[shape]

@@ -29,6 +29,7 @@ from dkn.engines.selection.autotuning import Autotuner, fastest
 from dkn.engines.selection.memory import recall
 from dkn.errors import DknError
 from dkn.networks import KernelNetwork
+from dkn.utils.memory import give_back
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 3e-2, "int8": 0.1}
 """Largest difference from the reference in units of the depth range: 0.1 mm, 1 cm, 30 cm and 1 m of 10 m. All but the
@@ -137,6 +138,7 @@ class Runner:
         difference = difference_from_reference(engine, self.network)
         if not difference <= TOLERANCE[choice.precision]:
             raise DknError(f"engine {choice} is off by {difference:.2g} of the depth range: not used")
+        give_back()
         return engine
 
 

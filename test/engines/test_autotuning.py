@@ -116,21 +116,22 @@ def test_the_fastest_takes_over_and_is_remembered(made, cache):
 
 def test_what_was_far_slower_for_another_network_is_not_made(made):
     """For one that was as good there, and for one that was never there, it is."""
-    other = {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": OUTDONE + 0.1, "fine (cpu, fp32)": OUTDONE - 0.1}
+    other = {"slow (cpu, fp32)": 1.0, "quick (cpu, bf16)": OUTDONE + 0.1, "fine (cpu, fp32)": OUTDONE - 0.1}
     remember(NetworkConfig(n1=16), SIZE, other)
-    candidates = choices("slow", "quick", "fine", "new")
-    runner = Runner(idle_network(), candidates, candidates)
+    candidates = [Choice("quick", CPU, "bf16"), *choices("slow", "fine", "new")]
+    runner = Runner(idle_network(), choices("slow"), candidates)
     run(runner, FRAMES)
     assert set(made) == {"slow", "fine", "new"} == {name.split()[0] for name in runner.autotuner.times}
     made.clear()
-    remember(NetworkConfig(n1=16), (99, 99), {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 1.0})
+    remember(NetworkConfig(n1=16), (99, 99), {"slow (cpu, fp32)": 1.0, "quick (cpu, bf16)": 1.0})
     run(runner, FRAMES, (16, 24))
     assert "quick" in made  # it was not slow everywhere
 
 
 def test_more_digits_are_not_tried_of_a_runtime_that_is_slow_with_few(made):
     """Unless it is not much slower."""
-    few = [Choice(name, CPU, precision) for name in ("slow", "quick") for precision in ("fp32", "int8")]
+    few = [Choice(*of) for of in (("slow", CPU, "fp32"), ("slow", CPU, "int8"), ("quick", CPU, "fp32"))]
+    few.append(Choice("quick", CPU, "bf16"))
     runner = Runner(idle_network(), choices("instant"), [*choices("instant"), *few])
     run(runner, FRAMES)
     assert made == ["instant", "slow", "quick"]
@@ -138,6 +139,18 @@ def test_more_digits_are_not_tried_of_a_runtime_that_is_slow_with_few(made):
     runner = Runner(idle_network(), near[1:], near)
     run(runner, FRAMES, (16, 24))
     assert set(runner.autotuner.times) == {"quick (cpu, int8)", "quick (cpu, fp32)"}
+
+
+def test_a_runtime_is_not_tried_where_usually_faster_ones_are_slow(made):
+    """Of as many digits: PyTorch would take most memory of all, to no purpose. With more digits neither."""
+    later = [Choice("quick", CPU, precision) for precision in ("fp32", "int8")]
+    runner = Runner(idle_network(), choices("instant"), [*choices("instant"), Choice("slow", CPU, "int8"), *later])
+    run(runner, FRAMES)
+    assert made == ["instant", "slow"]
+    made.clear()
+    runner = Runner(idle_network(), [Choice("slow", CPU, "int8")], [Choice("slow", CPU, "int8"), *later])
+    run(runner, FRAMES, (16, 24))
+    assert runner.engine.choice.name == "quick"  # where the other is only the slower of the two
 
 
 def test_each_size_has_its_own(made):

@@ -20,6 +20,7 @@ every engine that agrees with the reference has a few of them, in turns with the
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -65,7 +66,7 @@ class Autotuner:
 
     Args:
         network: what they run.
-        choices: which there are.
+        choices: which there are, those of the runtime that is usually fastest first (`candidates`).
         make: makes one and holds it to the reference; raises whatever it likes.
         use: called with the winner, on a thread of its own, if that is not the engine that serves.
     """
@@ -127,11 +128,15 @@ class Autotuner:
     def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
         """The least milliseconds of each, and the best engine but for `serving`."""
         times: Times = {str(serving): self._time(serving, color, depth)}
-        best, spent, slow = serving, 0.0, self._slow_elsewhere()
+        best, spent, elsewhere = serving, 0.0, self._slow_elsewhere()
+        skipped: set[str] = set()
         # The least precise first: a runtime is no faster with more digits.
         for choice in sorted(self._choices, key=lambda choice: -PRECISIONS.index(choice.precision)):
-            outdone = str(choice) in slow or self._outdone(choice, times)
-            if str(choice) in times or outdone or spent > BUDGET:
+            if str(choice) in times or spent > BUDGET:
+                continue
+            limit = OUTDONE * min(times.values())
+            if str(choice) in elsewhere or self._outdone(choice, limit, times, elsewhere, skipped):
+                skipped.add(str(choice))
                 continue
             if not threading.main_thread().is_alive():
                 raise DknError("Python ends")
@@ -175,10 +180,14 @@ class Autotuner:
                 least[name] = min(ratio, least.get(name, ratio))
         return {name for name, ratio in least.items() if ratio > OUTDONE}
 
-    def _outdone(self, choice: Choice, times: Times) -> bool:
-        """Whether the same runtime with fewer digits was far slower than the best."""
-        same = [times[str(other)] for other in self._choices if other.name == choice.name and str(other) in times]
-        return any(ms > OUTDONE * min(times.values()) for ms in same)
+    def _outdone(self, choice: Choice, limit: float, times: Times, elsewhere: set[str], skipped: set[str]) -> bool:
+        """Whether the same runtime with fewer digits was far slower than the best, or was not even tried; or with as
+        many digits all that are usually faster, those of them that were measured, here or for other networks."""
+        same = [str(other) for other in self._choices if other.name == choice.name]
+        before = [str(o) for o in self._choices[: self._choices.index(choice)] if o.precision == choice.precision]
+        faster = [math.inf if name in elsewhere else times.get(name) for name in before if name not in same]
+        known = [ms for ms in faster if ms is not None]
+        return any(name in skipped or times.get(name, 0.0) > limit for name in same) or min(known, default=0.0) > limit
 
     def _time(self, engine: Engine, color: Tensor, depth: Tensor) -> float:
         with self.turn:
