@@ -34,6 +34,7 @@ from dkn_ros.pipeline.target_rate import Step, TargetRate
 
 STARTUP_SCALE = 8  # model of a family that is loaded before the first frame tells the scale
 DECIMATIONS = (1, 2, 3, 4)  # that are tried for a rate
+AT_FIRST = 640 * 480  # pixels of colour that a rate is tried with at first, if it may be reduced
 LEAST_WIDTH = 320  # pixels that colour keeps, whatever the rate
 FIXED_COST = 1e6  # what a frame costs for each pixel beside the weights, in bytes of weights: measured, roughly
 
@@ -120,6 +121,8 @@ class Upsampling:
         Args:
             stamp: of depth, in seconds.
         """
+        if (sizes := (color.shape, depth.shape)) != self._sizes:
+            self._sizes, self._target = sizes, self._begin(color, depth)
         (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
         reduced = reduce_color(color, step.decimation)
         guide = alignment(reduced, depth) if alignment else reduced
@@ -127,15 +130,11 @@ class Upsampling:
         return temporal(guide, result, stamp, depth) if temporal.weight else result
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
-        """All that was done for one frame took so long: see whether another step is due."""
-        sizes = color.shape, depth.shape
+        """All that was done for the latest frame took so long: see whether another step is due."""
         target = self._target
-        if sizes != self._sizes:
-            self._sizes = sizes
-            self._target = self._begin(color, depth)
-        elif target is None:
+        if target is None:
             return
-        elif self.upsampler.is_measuring or (self._change is not None and self._change.is_alive()):
+        if self.upsampler.is_measuring or (self._change is not None and self._change.is_alive()):
             target.pause()
         else:
             step = target.add(seconds, time.monotonic())
@@ -192,7 +191,11 @@ class Upsampling:
         return values | {f"engine {name} [ms]": ms for name, ms in self.upsampler.engine_times.items()}
 
     def _begin(self, color: np.ndarray, depth: np.ndarray) -> TargetRate | None:
-        """The steps for images of these sizes; None if no rate is asked for. Goes to the one that kept it last time."""
+        """The steps for images of these sizes; None if no rate is asked for. Goes to the one that kept it last time.
+
+        Where nothing is known, large images are tried reduced: if the rate leaves room for more, that shows, and full
+        HD tried at full size takes most memory for what most computers cannot do.
+        """
         options = self._options
         if not options.target_rate:
             return None
@@ -206,9 +209,13 @@ class Upsampling:
                 costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
         times = recall(self._subject(depth), color.shape[:2])
         known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
-        target = TargetRate(options.target_rate, costs, known)
+        pixels, most = color.shape[0] * color.shape[1], max(step.decimation for step in costs)
+        first = next(s for s in costs if s.decimation == most or pixels <= AT_FIRST * s.decimation**2)
+        target = TargetRate(options.target_rate, costs, known, first)
         self._kept = set(known)
-        if target.step != self._current[0]:
+        model, upsampler = self._current[0].model, self.upsampler
+        self._current = Step(model, target.step.decimation), upsampler
+        if target.step.model != model:
             self._start(target.step, color, depth)
         return target
 

@@ -20,6 +20,7 @@ calm has to be longer each time that going up was a mistake: the output does not
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from collections.abc import Mapping
@@ -54,16 +55,23 @@ class TargetRate:
         rate_hz: to be kept.
         costs: of each step, the best first; only their ratios count, and only for steps that never ran.
         known: seconds of some steps, when they ran at another time.
+        first: where to begin if none is known; by default with the best.
     """
 
-    def __init__(self, rate_hz: float, costs: Mapping[Step, float], known: Mapping[Step, float] | None = None):
+    def __init__(
+        self,
+        rate_hz: float,
+        costs: Mapping[Step, float],
+        known: Mapping[Step, float] | None = None,
+        first: Step | None = None,
+    ):
         self.seconds: float | None = None
         """What a frame takes; None before that is known."""
         self._budget_s = SHARE / rate_hz
         self._costs, self._steps = dict(costs), list(costs)
         self._known = {step: seconds for step, seconds in (known or {}).items() if step in costs}  # when it ran last
-        self.step = next((s for s in costs if self._known.get(s, 0) <= self._budget_s), self._steps[-1])
-        """In use: at first the best that may keep the rate, for all that is known."""
+        self.step = self._promising() if self._known else first or self._steps[0]
+        """In use."""
         self._calm_s = CALM_S
         self._went_up = False
         self._begin(self._known.get(self.step))
@@ -115,6 +123,21 @@ class TargetRate:
             return None
         self._note(median)
         return self._higher(median, now_s)
+
+    def _promising(self) -> Step:
+        """The best that should keep the rate, by what is known and, roughly, for the others follows from it."""
+
+        def seconds(step: Step) -> float:
+            nearest = min(self._known, key=lambda other: abs(math.log(self._costs[other] / self._costs[step])))
+            return self._known.get(step, self._known[nearest] * self._costs[step] / self._costs[nearest])
+
+        by_limit = (
+            step
+            for limit in (1, FAR)
+            for step in self._steps
+            if seconds(step) <= limit * self._budget_s and (limit == 1 or step not in self._known)
+        )
+        return next(by_limit, self._steps[-1])
 
     def _begin(self, at_first: float | None = None) -> None:
         self._recent: deque[float] = deque(maxlen=ENOUGH)

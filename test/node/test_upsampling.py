@@ -28,6 +28,7 @@ from dkn import CheckpointError, Upsampler, checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.networks import NetworkConfig, build
 from dkn_ros.parameters import Options
+from dkn_ros.pipeline import target_rate
 from dkn_ros.pipeline.target_rate import ENOUGH, SETTLING
 from dkn_ros.upsampling import Upsampling, price
 
@@ -149,6 +150,25 @@ def test_decimation_comes_after_the_smaller_models(monkeypatch):
     monkeypatch.setitem(SECONDS, "a_small", 0.029)
     upsampling, _ = make(target_rate=100.0, decimation=0)
     assert run(upsampling) == ("a", 2)
+
+
+@pytest.mark.parametrize(("seconds", "then"), [(0.03, 3), (0.0001, 1)])
+def test_a_large_image_is_tried_reduced_at_first(monkeypatch, seconds, then):
+    """At full size it would take most memory, to no purpose where that is too slow; where it is not, it comes to it."""
+    monkeypatch.setattr(target_rate, "CALM_S", 0.0)
+    color, sizes = np.zeros((1080, 1920, 3), np.uint8), []
+    monkeypatch.setitem(SECONDS, "a", seconds)
+    monkeypatch.setattr(
+        Sleeper, "__call__", lambda of, color, _: sizes.append(color.shape[:2]) or np.ones(sizes[-1], np.float32)
+    )
+    upsampling, _ = make(target_rate=15.0, decimation=0)
+    for _ in range(4 * (SETTLING + ENOUGH)):
+        upsampling(color, DEPTH, 0.0)
+        upsampling.took(seconds * 9 / upsampling.decimation**2, color, DEPTH)
+        if upsampling._change is not None:
+            upsampling._change.join()
+    assert sizes[0] == (360, 640)
+    assert upsampling.decimation == then and ((1080, 1920) in sizes) == (then == 1)
 
 
 def test_another_mode_and_one_that_cannot_be():

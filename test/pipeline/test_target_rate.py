@@ -148,6 +148,25 @@ def test_it_begins_with_what_kept_the_rate_before(known, first):
     assert target.step == first and target.times == known
 
 
+@pytest.mark.parametrize(
+    ("known", "first"),
+    [
+        ({SMALL: 0.02}, SMALL),  # full would take 0.053 of 0.031 s
+        ({HALF: 0.005}, FULL),
+        ({HALF: 0.02}, TINY),
+        ({FULL: 1.0}, HALF),  # nothing will do
+        ({FULL: 0.2, TINY: 0.06}, SMALL),  # TINY was too slow, HALF would be; SMALL was not tried, and costs are rough
+    ],
+)
+def test_what_is_not_known_follows_roughly_from_what_is(known, first):
+    assert TargetRate(30, COSTS, known).step == first
+
+
+def test_where_nothing_is_known_it_begins_as_it_is_told():
+    assert TargetRate(30, COSTS, {}, HALF).step == HALF
+    assert TargetRate(30, COSTS, {FULL: 0.02}, HALF).step == FULL
+
+
 def test_nothing_that_is_known_keeps_the_rate():
     assert TargetRate(30, COSTS, dict.fromkeys(COSTS, 1.0)).step == HALF
 
