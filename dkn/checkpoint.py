@@ -181,7 +181,7 @@ FAMILIES = ("fdkn", "dkn", "fdkn_sensor", "dkn_sensor")
 """Short names that pick the file whose scale is nearest to the one at hand."""
 
 
-SIZES = ("", "_small", "_tiny")
+SIZES = ("", "_medium", "_small", "_tiny")
 """What follows the name of a model that there is in several sizes, the largest first."""
 
 

@@ -107,6 +107,7 @@ def test_no_models_anywhere(monkeypatch):
 
 UPSAMPLED_BY_SENSOR = [
     *(("fdkn_sensor", scale) for scale in (4, 8, 16)),
+    ("fdkn_sensor_medium", 8),
     ("fdkn_sensor_small", 8),
     ("fdkn_sensor_tiny", 8),
 ]
@@ -123,7 +124,7 @@ def test_a_shipped_model_says_what_it_is(path):
     _, info = checkpoint.load(path)
     family, _, scale = path.stem.rpartition("_x")
     others = {"fdkn_sensor": None, "dkn_sensor": None, "fdkn_noise": 1}
-    others |= {"fdkn_sensor_small": None, "fdkn_sensor_tiny": None}
+    others |= {f"fdkn_sensor_{size}": None for size in ("medium", "small", "tiny")}
     assert info.scale == (int(scale) if family else others[path.stem])
     assert info.training["data"] and info.training["steps"] > 0
     if "recording" in info.training["data"]:  # whose terms are stricter than NYU's
