@@ -31,7 +31,7 @@ from dkn.depth import kernels
 from dkn.depth.alignment import compile_search
 from dkn.depth.holes.validity import compile_vote, upsample_validity
 from dkn.depth.network_input import Prepared, compile_mixed_pixels, prepare
-from dkn.depth.resample import clamp, compile_resampling, local_range
+from dkn.depth.resample import clamp, compile_resampling, compiled, local_range, serves
 from dkn.ops import triton_version
 
 log = logging.getLogger("dkn")
@@ -55,6 +55,8 @@ class Stages:
 
 def validity(low: Tensor, least: float, most: float) -> Tensor:
     """Where a depth (1, 1, h, w) is positive, finite, and within these metres: (1, 1, h, w) bool."""
+    if serves(compiled, low):
+        return torch.from_numpy(compiled.within(low[0, 0].numpy(), least, most))[None, None]
     return (low > 0) & (low >= least) & (low <= most) & low.isfinite()
 
 
@@ -73,9 +75,9 @@ def finish(
     Returns:
         (1, 1, H, W) float32.
     """
-    metres = clamp(result * prepared.unit + prepared.start, bounds)
+    metres = clamp(result, bounds, prepared.unit, prepared.start)
     known = upsample_validity(valid, color, low, metres) if cut else valid.any()
-    return metres.masked_fill(~known, math.nan)
+    return metres.masked_fill_(~known, math.nan)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dkn.depth import network_input, resample
+from dkn.depth import frame, network_input, resample
 
 pytest.importorskip("numba")
 
@@ -83,6 +83,30 @@ def test_the_result_is_as_it_was():
     result = torch.full((1, 1, 12, 16), 100.0)
     assert resample.clamp_to_local_range(result, depth, valid, 3).max() < 10
     assert (result == 100).all()
+
+
+def test_units_and_bounds_in_one_pass():
+    """By NumPy: each pixel between the bounds of the input pixel that it lies in."""
+    rng = np.random.default_rng(0)
+    result = rng.normal(0.3, 0.2, (1, 1, 6, 9)).astype(np.float32)
+    low = rng.random((1, 1, 2, 3)).astype(np.float32) + 1
+    bounds = np.concatenate((low, low + 1), axis=1)
+    least, most = np.repeat(np.repeat(bounds[0], 3, axis=1), 3, axis=2)
+    expected = np.clip(result[0, 0] * np.float32(10) + np.float32(-0.5), least, most)
+    for clamped in both(resample, "clamp", torch.from_numpy(result), torch.from_numpy(bounds), 10.0, -0.5):
+        np.testing.assert_allclose(clamped[0, 0].numpy(), expected, rtol=1e-6)
+    of_the_map = resample.clamp(torch.from_numpy(result), torch.from_numpy(bounds), torch.tensor(10.0), -0.5)
+    np.testing.assert_allclose(of_the_map[0, 0].numpy(), expected, rtol=1e-6)
+
+
+def test_which_depths_are_valid():
+    """Limits are valid themselves, as float32 has them."""
+    depth = np.float32([[0.1, 0.3, np.nextafter(np.float32(0.3), np.float32(0)), 4, 4.5], [0, -1, np.nan, np.inf, 1]])
+    ends = [[False, True, False, True, False], [False, False, False, False, True]]
+    everything = [[True, True, True, True, True], [False, False, False, False, True]]
+    for limits, expected in (((0.3, 4.0), ends), ((0.0, math.inf), everything)):
+        for valid in both(frame, "validity", torch.from_numpy(depth)[None, None], *limits):
+            assert valid[0, 0].tolist() == expected
 
 
 def test_no_number_stays_none():

@@ -90,7 +90,7 @@ def local_range(depth: Depth, valid: Mask, radius: tuple[int, int], overshoot: f
     Returns:
         (2, h, w) float32: the least and the largest value that is allowed.
     """
-    bounds = np.stack(_extremes(depth, valid, radius))
+    bounds = _extremes(depth, valid, radius)
     unknown = bounds[0] > bounds[1]
     if unknown.any():
         bounds = np.where(unknown, _extremes(depth, np.ones_like(valid), radius), bounds)
@@ -109,32 +109,47 @@ def _widen(first, last, bounds, overshoot):  # type: ignore[no-untyped-def]
             bounds[1, y, x] = high + margin
 
 
-def clamp(result: Depth, low: Depth, high: Depth) -> Depth:
+def clamp(result: Depth, low: Depth, high: Depth, unit: float = 1.0, start: float = 0.0) -> Depth:
     """`dkn.depth.resample.clamp` of one map: (H, W), and bounds (h, w), float32."""
     rows, columns = map(pixels_under, result.shape, low.shape)
     clamped = np.empty_like(result)
-    in_rows(_clamp, len(result), result, low, high, rows, columns, clamped)
+    in_rows(_clamp, len(result), result, np.float32(unit), np.float32(start), low, high, rows, columns, clamped)
     return clamped
 
 
-def _extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> tuple[Depth, Depth]:
+def within(depth: Depth, least: float, most: float) -> Mask:
+    """`dkn.depth.frame.validity` of one map."""
+    valid = np.empty(depth.shape, np.bool_)
+    in_rows(_within, len(depth), depth, np.float32(least), np.float32(most), valid)
+    return valid
+
+
+@compiled(nogil=True)
+def _within(first, last, depth, least, most, valid):  # type: ignore[no-untyped-def]
+    for y in range(first, last):
+        for x in range(depth.shape[1]):
+            value = depth[y, x]  # all are False for NaN
+            valid[y, x] = (value > 0) & (value >= least) & (value <= most) & (value < np.float32(np.inf))
+
+
+def _extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
     """The least and the largest depth within `radius` of each pixel; the first above the second where nothing there is
     valid."""
     window = np.ones([2 * r + 1 for r in radius], np.uint8)
-    found: list[Any] = [depth, depth]
+    found = np.empty((2, *depth.shape), np.float32)
 
     def extremes(first: int, last: int) -> None:
         for i in range(first, last):
             nothing, extreme = ((np.inf, cv2.erode), (-np.inf, cv2.dilate))[i]
             some: Any = np.where(valid, depth, np.float32(nothing))
-            found[i] = extreme(some, window)
+            extreme(some, window, found[i])
 
     in_rows(extremes, 2)
-    return found[0], found[1]
+    return found
 
 
 @compiled(nogil=True)
-def _clamp(first, last, result, low, high, rows, columns, out):  # type: ignore[no-untyped-def]
+def _clamp(first, last, result, unit, start, low, high, rows, columns, out):  # type: ignore[no-untyped-def]
     width = result.shape[1]
     least, most = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(first, last):
@@ -143,5 +158,5 @@ def _clamp(first, last, result, low, high, rows, columns, out):  # type: ignore[
             for x in range(width):
                 least[x], most[x] = low[i, columns[x]], high[i, columns[x]]
         for x in range(width):
-            value = result[y, x]
+            value = result[y, x] * unit + start
             out[y, x] = least[x] if value < least[x] else most[x] if value > most[x] else value
