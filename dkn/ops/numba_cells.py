@@ -42,7 +42,7 @@ def depth_cells(depth: np.ndarray, phases: int, parts: int) -> np.ndarray:
     """
     rows, columns = (-(-n // phases) for n in depth.shape[1:])
     cells = np.empty((rows, columns, depth_cell_size(len(depth), phases, parts)), np.float32)
-    in_rows(_depth_cells, rows, depth, phases, parts, cells, cells.view(np.uint32))
+    in_rows(_depth_cells, rows, depth, phases, parts, cells)
     return cells
 
 
@@ -51,40 +51,47 @@ def depth_cell_size(channels: int, phases: int, parts: int) -> int:
     return phases**2 * (parts + (channels > 1)) + (2 if channels > 1 else 0)
 
 
+# A row of the image at a time, for all of its cells: it is read in the order in which it lies.
+
+
 @compiled(nogil=True)
 def _color_cells(first, last, color, phases, cells):  # type: ignore[no-untyped-def]
     height, width, _ = color.shape
     for row in range(first, last):
-        for column in range(cells.shape[1]):
-            i = 0
-            for dy in range(phases):
-                y = min(phases * row + dy, height - 1)
+        for dy in range(phases):
+            line = color[min(phases * row + dy, height - 1)]
+            for column in range(cells.shape[1]):
+                cell = cells[row, column]
                 for dx in range(phases):
-                    x = min(phases * column + dx, width - 1)
-                    for channel in range(3):
-                        cells[row, column, i] = color[y, x, channel]
-                        i += 1
+                    x, i = min(phases * column + dx, width - 1), 3 * (phases * dy + dx)
+                    cell[i], cell[i + 1], cell[i + 2] = line[x, 0], line[x, 1], line[x, 2]
 
 
 @compiled(nogil=True)
-def _depth_cells(first, last, depth, phases, parts, cells, bits):  # type: ignore[no-untyped-def]
+def _depth_cells(first, last, depth, phases, parts, cells):  # type: ignore[no-untyped-def]
     channels, height, width = depth.shape
     area = phases * phases
+    leading, rest = np.empty(width, np.float32), np.empty(width, np.float32)
+    bits = leading.view(np.uint32)
     for row in range(first, last):
-        for column in range(cells.shape[1]):
-            i = 0
-            for dy in range(phases):
-                y = min(phases * row + dy, height - 1)
+        for dy in range(phases):
+            y = min(phases * row + dy, height - 1)
+            leading[:] = depth[0, y]
+            if parts == 2:
+                for x in range(width):
+                    bits[x] &= np.uint32(0xFFFF0000)
+                for x in range(width):
+                    rest[x] = depth[0, y, x] - leading[x]
+            for column in range(cells.shape[1]):
+                cell = cells[row, column]
                 for dx in range(phases):
-                    x = min(phases * column + dx, width - 1)
-                    value = depth[0, y, x]
-                    cells[row, column, i] = value
+                    x, i = min(phases * column + dx, width - 1), phases * dy + dx
+                    cell[i] = leading[x]
                     if parts == 2:
-                        bits[row, column, i] &= np.uint32(0xFFFF0000)
-                        cells[row, column, area + i] = value - cells[row, column, i]
+                        cell[area + i] = rest[x]
                     if channels > 1:
-                        cells[row, column, parts * area + i] = depth[1, y, x]
-                    i += 1
-            if channels > 1:
+                        cell[parts * area + i] = depth[1, y, x]
+        if channels > 1:
+            for column in range(cells.shape[1]):
                 cells[row, column, (parts + 1) * area] = depth[2, 0, 0]
                 cells[row, column, (parts + 1) * area + 1] = depth[3, 0, 0]
