@@ -246,9 +246,9 @@ class UpsampleNode(Node):
             encoding = "16UC1"
         frame_id = pair.color.header.frame_id
         info = self._infos["color"]
-        moved, rectified = self._upsampling.displacement, self._rectified["color"]
+        displacement, rectified = self._upsampling.displacement, self._rectified["color"]
         colored = Colored(
-            result, color, moved, info, rectified, p.points_decimation, p.points_voxel_size, frame_id, stamp
+            result, color, displacement, info, rectified, p.points_decimation, p.points_voxel_size, frame_id, stamp
         )
         confidence = self._upsampling.upsampler.confidence(result, metres) if self._outputs.wants_confidence else None
         self._outputs.publish(Depth(result, encoding, frame_id, stamp), info, colored, confidence)

@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+
 """Colour that stands beside its depth: found, and moved back.
 
 A network that is guided by colour draws depth's edges where colour has them. On a robot colour often has them
@@ -38,7 +39,7 @@ from dkn.depth.units import Depth
 try:
     from dkn.depth.kernels import numba_alignment as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
-    compiled = numpy_alignment  # type: ignore[misc]
+    from dkn.depth.kernels import numpy_alignment as compiled  # type: ignore[no-redef]
 
 Displacement = tuple[int, int]
 """(x, y) in pixels of colour."""
@@ -163,12 +164,13 @@ def _scores(color: NDArray[np.uint8], depth: Depth, ratio: float) -> NDArray[np.
     low = np.ascontiguousarray(depth, np.float32)
     gap = int(GAP / ratio)
     across = max(2, round(ratio))  # an edge of depth lies anywhere between the centres of two of its pixels
-    total, count = np.zeros((2 * RADIUS + 1,) * 2, np.int64), 0
     serving = numpy_alignment if kernels.awaited else compiled
     edges = [serving.edges_in_rows(low, STEP, gap), serving.edges_in_columns(low, STEP, gap)]
-    if sum(len(found) for found in edges) < FEWEST:
+    count = sum(map(len, edges))
+    if count < FEWEST:
         return None
-    every = -(-sum(len(found) for found in edges) // MOST)
+    every = -(-count // MOST)
+    total, looked_at = np.zeros((2 * RADIUS + 1,) * 2, np.int64), 0
     for axis, found in ((1, edges[0]), (0, edges[1])):
         change = cv2.Sobel(grey, cv2.CV_16S, axis, 1 - axis, ksize=1)
         strength: np.ndarray = cv2.convertScaleAbs(change, alpha=255 / (2 * EDGE))
@@ -178,6 +180,6 @@ def _scores(color: NDArray[np.uint8], depth: Depth, ratio: float) -> NDArray[np.
         places = found[::every] + np.array([0.5, 0] if axis else [0, 0.5])  # from pixels and borders to positions
         at = np.clip((places * scale).astype(np.int64), 0, np.array(size) - 1)
         serving.add_windows(np.asarray(strength, np.uint8), at, total)
-        count += len(at)
-    mean = total[::-1, ::-1] / (255 * count)  # a window shows what colour would show if moved the other way
+        looked_at += len(at)
+    mean = total[::-1, ::-1] / (255 * looked_at)  # a window shows what colour would show if moved the other way
     return np.asarray(cv2.GaussianBlur(mean, (0, 0), 0.7))

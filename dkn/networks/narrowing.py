@@ -23,8 +23,6 @@ is lost, and training has to bring back what it can.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +78,8 @@ def _take(stream: Stream, source: Stream, inputs: dict[nn.Module, Tensor]) -> No
     for k, ((conv, norm), (wide, statistics)) in enumerate(zip(ours, theirs, strict=True)):
         _copy(conv, wide, kept[k], kept[k + 1], inputs)
         if norm is not None and statistics is not None:
-            part = partial(_rows, rows=kept[k + 1])
-            norm.load_state_dict({name: part(value) for name, value in statistics.state_dict().items()})
+            state = statistics.state_dict()  # a number for each channel, and how many batches there were
+            norm.load_state_dict({name: value[kept[k + 1]] if value.ndim else value for name, value in state.items()})
     for head, wide_head in ((stream.heads.weights, source.heads.weights), (stream.heads.offsets, source.heads.offsets)):
         if head is not None and wide_head is not None:
             _copy(head, wide_head, kept[-1], torch.arange(wide_head.out_channels), inputs)
@@ -95,7 +93,3 @@ def _copy(conv: nn.Conv2d, wide: nn.Conv2d, into: Tensor, out: Tensor, inputs: d
     lost[into] = False
     mean = inputs[wide].mean((0, 2, 3))
     conv.bias.copy_((wide.bias + wide.weight.sum((2, 3))[:, lost] @ mean[lost])[out])
-
-
-def _rows(value: Any, rows: Tensor) -> Any:
-    return value[rows] if value.ndim else value

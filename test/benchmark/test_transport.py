@@ -51,7 +51,9 @@ def test_a_run(transport: str, color_format: str) -> None:
         result = benchmark.run(Case(transport, True, 20, seconds=2.0, size=(64, 48), color_format=color_format))
     assert 0 < result.sent <= 61  # the node says what it counted twice a second
     assert 0 < result.delivered <= result.answered + 0.1
-    assert result.answered - 0.1 <= result.arrived <= 1.1  # one may be at work when the counting begins
+    # When the counting begins, one pair may be at work and one waiting.
+    assert result.answered <= result.arrived + 2 / result.sent
+    assert result.arrived <= 1.1
     assert 0 < result.round_trip["p50"] <= result.round_trip["p99"]
     assert result.published["p50"] > 0
     assert 0 <= result.idle_cpu < result.node_cpu < 16

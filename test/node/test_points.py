@@ -66,9 +66,14 @@ def exchange(bench: Bench, depth_frame: str = COLOR_FRAME) -> tuple[Any, Any]:
         bench.send(stream, info_of(camera, frame), bench.now())
     for _ in range(3):  # camera_info comes on a topic of its own, at a time of its own
         result = bench.exchange(image(RGB, "rgb8"), depth)
+    return result, cloud_of(bench, result)
+
+
+def cloud_of(bench: Bench, result: Any) -> Any:
+    """The cloud with the stamp of a depth image."""
     stamp = nanoseconds(result)
-    found = bench.until(lambda: [c for c in bench.clouds if nanoseconds(c) == stamp], "the cloud")  # type: ignore
-    return result, found[0]
+    (cloud,) = bench.until(lambda: [c for c in bench.clouds if nanoseconds(c) == stamp], "the cloud")  # type: ignore
+    return cloud
 
 
 def array_of(cloud: Any) -> np.ndarray:
@@ -99,9 +104,7 @@ def test_points_have_the_colour_that_was_moved_onto_them(bench: Bench) -> None:
     for _ in range(SKIPPED + 2):  # while it was in place not every frame is looked at
         result = bench.exchange(image(color, "rgb8"), image(millimetres, "16UC1"))
     assert bench.counters()["colour moved [px]"] == "-6, 0"
-    stamp = nanoseconds(result)
-    (cloud,) = bench.until(lambda: [c for c in bench.clouds if nanoseconds(c) == stamp], "the cloud")  # type: ignore
-    shown = array_of(cloud)[..., 4].copy().view(np.uint32) & 0xFF
+    shown = array_of(cloud_of(bench, result))[..., 4].copy().view(np.uint32) & 0xFF
     assert np.array_equal(shown == 50, millimetres == 1500)
 
 

@@ -125,7 +125,7 @@ def within(depth: Depth, least: float, most: float) -> Mask:
 
 
 @compiled(nogil=True)
-def _within(first, last, depth, least, most, valid):  # type: ignore[no-untyped-def]
+def _within(first, last, depth, least, most, valid):  # type: ignore[no-untyped-def]  # Numba infers them
     for y in range(first, last):
         for x in range(depth.shape[1]):
             value = depth[y, x]  # all are False for NaN

@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+
 """`dkn.depth.alignment` in NumPy: the reference of the compiled one, and what runs where Numba is missing."""
 
 from __future__ import annotations
