@@ -158,7 +158,8 @@ def compile_resampling() -> None:
 
 def serves(kernel: object, tensor: Tensor) -> bool:
     """Whether a module of `dkn.depth.kernels`, None without Numba, is to take the place of PyTorch for this tensor."""
-    return kernel is not None and not kernels.awaited and is_readable(tensor) and tensor.dtype == torch.float32
+    on_host = tensor.device.type == "cpu"
+    return kernel is not None and not kernels.awaited and on_host and tensor.dtype == torch.float32
 
 
 def is_readable(tensor: Tensor) -> bool:
