@@ -164,6 +164,25 @@ def test_each_size_has_its_own(made):
     assert runner.autotuner.times == recall(CONFIG, (16, 16)) != recall(CONFIG, SIZE)
 
 
+def test_what_was_remembered_from_a_slow_hour_is_measured_again(made):
+    """What serves is far faster now; where it is slower, more runs beside it today."""
+    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 60.0, "quick (cpu, fp32)": 61.0})
+    candidates = choices("slow", "quick")
+    runner = Runner(idle_network(), candidates, candidates)
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "slow" and made == ["slow"]  # 50 ms are not far from 60
+    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 2.0})
+    runner = Runner(idle_network(), candidates, candidates)
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "slow"
+    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 500.0, "quick (cpu, fp32)": 501.0})
+    runner = Runner(idle_network(), candidates, candidates)
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "quick"
+    assert recall(CONFIG, SIZE) == runner.autotuner.times
+    assert runner.autotuner.times["slow (cpu, fp32)"] < 100
+
+
 def test_without_candidates_nothing_is_measured(made, cache):
     runner = Runner(idle_network(), choices("slow"))
     run(runner, FRAMES + 1)

@@ -40,6 +40,7 @@ BUDGET = 1.0  # seconds of the engines' time in all, what is compiled not counte
 PIXELS = 640 * 480  # of an image; the middle of a larger one is timed
 HOPELESS = 1.3  # times as slow as the best at the first run: no second one
 OUTDONE = 1.5  # times as slow as the best: what should be no faster is not even made, which takes seconds and memory
+STALE = 1.5  # times as fast as remembered: what slowed it then may have slowed the others otherwise
 TIE = 1.05  # times as slow as the fastest: the more precise one is taken
 
 Make = Callable[[Choice], Engine]
@@ -109,7 +110,7 @@ class Autotuner:
             known = {str(choice) for choice in self._choices}
             times = {name: ms for name, ms in times.items() if name in known}
             best: Engine | None = serving
-            if not times:
+            if not times or self._outdated(times, serving, color, depth):
                 times, best = self._measure(serving, color, depth)
                 remember(self._network.config, size, times)
             winner = fastest(times)
@@ -124,6 +125,12 @@ class Autotuner:
             if threading.main_thread().is_alive():  # else nobody is left to want to know
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 log.warning("engines could not be compared: %s", reason)
+
+    def _outdated(self, times: Times, serving: Engine, color: Tensor, depth: Tensor) -> bool:
+        """Whether these were measured while the machine was far slower than now. Slower now is no reason: what runs
+        beside today would be in today's times."""
+        remembered = times.get(str(serving), 0.0)
+        return STALE * min(self._time(serving, color, depth) for _ in range(RUNS)) < remembered
 
     def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
         """The least milliseconds of each, and the best engine but for `serving`."""
