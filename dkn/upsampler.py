@@ -234,6 +234,15 @@ class Upsampler:
         self._latest = self._loaded[path]
         return self._latest
 
+    def warm_up(self, scale: float) -> None:
+        """Load the network for a scale factor, and have ready what it needs for images of the size that came last on
+        this computer (`dkn.engines.selection`), so that the first frame does not wait for it.
+
+        Raises:
+            CheckpointError: as `load`.
+        """
+        self.load(scale).run.warm_up()
+
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Upsample one depth map.
 

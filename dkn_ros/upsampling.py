@@ -80,6 +80,7 @@ class Upsampling:
         self._options = options
         self._change: threading.Thread | None = None
         self._current = Step(options.mode, options.decimation or 1), make(options.mode, options)
+        self.upsampler.warm_up(options.scale or STARTUP_SCALE)
         self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
         self._sizes: Sizes | None = None

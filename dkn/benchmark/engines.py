@@ -43,6 +43,7 @@ from dkn.engines import ENGINES, Choice, candidates, plan
 from dkn.engines.folding import flops
 from dkn.engines.reference import ReferenceEngine
 from dkn.engines.selection.autotuning import fastest as fastest_of
+from dkn.engines.selection.autotuning import subject
 from dkn.engines.selection.memory import recall, remember
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks import KernelNetwork, NetworkConfig, build
@@ -158,9 +159,10 @@ def benchmark(
         turns["whole"] = partial(upsampler, color, low)
     times = interleave(turns, runs, f"{name} {size[0]}x{size[1]}", target)
     reference = str(choices[-1])
+    compared = subject(network.config, choices[:-1] if every_precision else candidates(target))
     if every_precision:
-        measured = {name: 1e3 * seconds for name, seconds in times.items() if name not in (reference, "whole")}
-        remember(network.config, (size[1], size[0]), measured)
+        measured = {str(choice): 1e3 * times[str(choice)] for choice in choices[:-1]}
+        remember(compared, (size[1], size[0]), measured)
     results = []
     for choice in choices:
         error = DEPTH_RANGE * (outputs[str(choice)] - outputs[reference]).abs()
@@ -176,7 +178,7 @@ def benchmark(
             )
         )
     whole = times["whole"] / times[str(fastest)] if fastest is not None and "whole" in times else None
-    remembered = recall(network.config, (size[1], size[0]))
+    remembered = recall(compared, (size[1], size[0]))
     chosen = fastest_of(remembered) if remembered else str(plan(target)[0])
     return Benchmark(describe(target), name, f"{size[0]}x{size[1]}", runs, results, whole, chosen, bool(remembered))
 

@@ -26,7 +26,7 @@ from dkn.engines.base import Engine, log
 from dkn.engines.reference import ReferenceEngine
 from dkn.engines.registry import Choice
 from dkn.engines.selection.autotuning import Autotuner, fastest
-from dkn.engines.selection.memory import recall
+from dkn.engines.selection.memory import last_size
 from dkn.errors import DknError
 from dkn.networks import KernelNetwork
 from dkn.utils.memory import give_back
@@ -56,9 +56,7 @@ class Runner:
 
     def __init__(self, network: KernelNetwork, choices: list[Choice], candidates: Sequence[Choice] = ()):
         self.network = network
-        remembered = recall(network.config) if candidates else {}
         self.autotuner = Autotuner(network, candidates, self._make, self._use)
-        self.autotuner.times = {name: ms for name, ms in remembered.items() if name in map(str, candidates)}
         if self.autotuner.times:
             first = fastest(self.autotuner.times)
             choices = [*(c for c in candidates if str(c) == first), *(c for c in choices if str(c) != first)]
@@ -87,6 +85,11 @@ class Runner:
             else:
                 self.autotuner.frame(engine, color, depth)
                 return result
+
+    def warm_up(self) -> None:
+        """Have ready what the engine builds for a size of images: the one that came last here, if that is known."""
+        if self.autotuner.times and (size := last_size(self.autotuner.subject)):
+            self(torch.zeros(1, *size, 3, dtype=torch.uint8), torch.zeros(1, self.network.config.depth_channels, *size))
 
     def _use(self, engine: Engine) -> None:
         log.info("engine %s takes over from %s", engine, self.engine)

@@ -21,9 +21,12 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dkn import checkpoint
 from dkn.cli import main
+from dkn.engines import candidates
+from dkn.engines.selection.autotuning import subject
 from dkn.engines.selection.memory import recall
 from dkn.utils.image_io import write_image
 
@@ -78,7 +81,8 @@ def test_every_precision_is_measured_and_remembered(make_model, tmp_path, monkey
         ("onnx", "int8"),
         ("reference", "fp32"),
     ]
-    times = recall(checkpoint.load(path)[0].config, (48, 64))
+    compared = subject(checkpoint.load(path)[0].config, candidates(torch.device("cpu"), "onnx"))
+    times = recall(compared, (48, 64))
     assert set(times) == {"onnx (cpu, fp32)", "onnx (cpu, int8)"}
     assert found["measured"] and found["chosen"] in times
     assert "chosen: onnx" in capsys.readouterr().out

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from dkn.engines import Choice, Engine, Runner, candidates, registry
 from dkn.engines.selection import autotuning, memory
-from dkn.engines.selection.autotuning import FRAMES, OUTDONE, PIXELS, TIE, _middle, fastest
-from dkn.engines.selection.memory import recall, remember
+from dkn.engines.selection.autotuning import FRAMES, OUTDONE, PIXELS, TIE, _middle, fastest, subject
+from dkn.engines.selection.memory import last_size, recall, remember
 from dkn.networks import NetworkConfig, build
 
 CPU = torch.device("cpu")
@@ -106,7 +106,8 @@ def test_the_fastest_takes_over_and_is_remembered(made, cache):
     assert runner.engine.choice.name == "quick"
     assert set(runner.autotuner.times) == {"slow (cpu, fp32)", "quick (cpu, fp32)"}
     assert runner.autotuner.times["slow (cpu, fp32)"] >= 50
-    assert recall(CONFIG, SIZE) == recall(CONFIG) == runner.autotuner.times
+    compared = subject(CONFIG, candidates)
+    assert recall(compared, SIZE) == recall(compared) == runner.autotuner.times
     made.clear()
     again = Runner(idle_network(), candidates, candidates)
     assert again.engine.choice.name == "quick" and made == ["quick"]
@@ -154,48 +155,66 @@ def test_a_runtime_is_not_tried_where_usually_faster_ones_are_slow(made):
 
 
 def test_each_size_has_its_own(made):
-    remember(CONFIG, (16, 16), {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 2.0})
     candidates = choices("slow", "quick")
+    compared = subject(CONFIG, candidates)
+    remember(compared, (16, 16), {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 2.0})
     runner = Runner(idle_network(), candidates, candidates)
     run(runner, FRAMES)
     assert runner.engine.choice.name == "quick"
     run(runner, FRAMES, (16, 16))
     assert runner.engine.choice.name == "slow"
-    assert runner.autotuner.times == recall(CONFIG, (16, 16)) != recall(CONFIG, SIZE)
+    assert runner.autotuner.times == recall(compared, (16, 16)) != recall(compared, SIZE)
 
 
 def test_what_was_remembered_from_a_slow_hour_is_measured_again(made):
     """What serves is far faster now; where it is slower, more runs beside it today."""
-    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 60.0, "quick (cpu, fp32)": 61.0})
     candidates = choices("slow", "quick")
-    runner = Runner(idle_network(), candidates, candidates)
-    run(runner, FRAMES)
-    assert runner.engine.choice.name == "slow" and made == ["slow"]  # 50 ms are not far from 60
-    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 1.0, "quick (cpu, fp32)": 2.0})
-    runner = Runner(idle_network(), candidates, candidates)
-    run(runner, FRAMES)
-    assert runner.engine.choice.name == "slow"
-    remember(CONFIG, SIZE, {"slow (cpu, fp32)": 500.0, "quick (cpu, fp32)": 501.0})
+    compared = subject(CONFIG, candidates)
+    for slow, quick in ((60.0, 61.0), (1.0, 2.0)):  # 50 ms are not far from 60
+        remember(compared, SIZE, {"slow (cpu, fp32)": slow, "quick (cpu, fp32)": quick})
+        runner = Runner(idle_network(), candidates, candidates)
+        run(runner, FRAMES)
+        assert runner.engine.choice.name == "slow" and "quick" not in made
+    remember(compared, SIZE, {"slow (cpu, fp32)": 500.0, "quick (cpu, fp32)": 501.0})
     runner = Runner(idle_network(), candidates, candidates)
     run(runner, FRAMES)
     assert runner.engine.choice.name == "quick"
-    assert recall(CONFIG, SIZE) == runner.autotuner.times
+    assert recall(compared, SIZE) == runner.autotuner.times
     assert runner.autotuner.times["slow (cpu, fp32)"] < 100
 
 
 def test_without_candidates_nothing_is_measured(made, cache):
     runner = Runner(idle_network(), choices("slow"))
+    runner.warm_up()
     run(runner, FRAMES + 1)
     assert made == ["slow"] and not cache.exists()
 
 
-def test_what_is_remembered_of_engines_that_are_not_there_does_not_count(made):
-    remember(CONFIG, SIZE, {"gone (cpu, fp32)": 1.0})
-    candidates = choices("slow", "quick")
+def test_what_is_remembered_of_other_engines_does_not_count(made):
+    """A run that was told to take one precision has not seen the others."""
+    few, candidates = choices("slow", "wrong"), choices("slow", "wrong", "quick")
+    run(Runner(idle_network(), few, few), FRAMES)
+    assert recall(subject(CONFIG, few), SIZE)
     runner = Runner(idle_network(), candidates, candidates)
     assert runner.engine.choice.name == "slow"
     run(runner, FRAMES)
     assert runner.engine.choice.name == "quick"
+
+
+def test_what_an_engine_builds_for_a_size_is_there_before_the_first_frame(made):
+    candidates = choices("slow", "quick")
+    fresh = Runner(idle_network(), candidates, candidates)
+    fresh.warm_up()
+    assert fresh.engine.calls == 1  # its check; nothing is known of sizes
+    for size in ((16, 24), SIZE):
+        run(fresh, FRAMES, size)
+    runner, sizes = Runner(idle_network(), candidates, candidates), []
+    assert last_size(runner.autotuner.subject) == SIZE
+    call = runner.engine.__class__.__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sleeper, "__call__", lambda engine, *of: sizes.append(of[0].shape[1:3]) or call(engine, *of))
+        runner.warm_up()
+    assert sizes == [SIZE]
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 3}', '{"a": {"8x8": {"x": "y"}}}', "\x00"])

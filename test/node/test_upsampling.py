@@ -30,7 +30,7 @@ from dkn.networks import NetworkConfig, build
 from dkn_ros.parameters import Options
 from dkn_ros.pipeline import target_rate
 from dkn_ros.pipeline.target_rate import ENOUGH, SETTLING
-from dkn_ros.upsampling import Upsampling, price
+from dkn_ros.upsampling import STARTUP_SCALE, Upsampling, price
 
 SECONDS = {"a": 0.03, "a_small": 0.012, "a_tiny": 0.001, "b": 0.001}
 COLOR, DEPTH = np.zeros((480, 640, 3), np.uint8), np.ones((6, 8), np.float32)
@@ -75,6 +75,14 @@ def run(upsampling: Upsampling, frames: int = 6 * (SETTLING + ENOUGH)) -> tuple[
 def make(**options) -> tuple[Upsampling, list[str]]:
     lines: list[str] = []
     return Upsampling(Options(mode="a", **options), Sleeper, lines.append), lines
+
+
+def test_what_a_size_needs_is_made_before_frames_come(monkeypatch):
+    scales = []
+    monkeypatch.setattr(Sleeper, "warm_up", lambda _, scale: scales.append(scale))
+    make()
+    make(scale=4)
+    assert scales == [STARTUP_SCALE, 4]
 
 
 def test_the_average_over_time_is_of_what_comes_out(monkeypatch):

@@ -31,7 +31,7 @@ from dkn.engines.base import PRECISIONS, Engine, log
 from dkn.engines.registry import Choice
 from dkn.engines.selection.memory import Times, recall, recall_others, remember
 from dkn.errors import DknError
-from dkn.networks import KernelNetwork
+from dkn.networks import KernelNetwork, NetworkConfig
 from dkn.utils.memory import give_back
 
 FRAMES = 10  # of one size that have to come first: for a few it is not worth it
@@ -44,6 +44,11 @@ STALE = 1.5  # times as fast as remembered: what slowed it then may have slowed 
 TIE = 1.05  # times as slow as the fastest: the more precise one is taken
 
 Make = Callable[[Choice], Engine]
+
+
+def subject(config: NetworkConfig, choices: Sequence[Choice]) -> str:
+    """What is remembered of a network holds where the same engines are to be had: of others, nobody knows."""
+    return f"{config}, by {', '.join(sorted(map(str, choices)))}"
 
 
 def fastest(times: Times) -> str:
@@ -73,7 +78,9 @@ class Autotuner:
     """
 
     def __init__(self, network: KernelNetwork, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
-        self.times: Times = {}
+        self.subject = subject(network.config, choices)
+        """What times are remembered under."""
+        self.times: Times = recall(self.subject) if choices else {}
         """What was measured for the size that came last, or remembered."""
         self.turn = threading.Lock()
         """Held by whoever runs an engine, so that none is timed while another one runs."""
@@ -106,13 +113,11 @@ class Autotuner:
 
     def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
         try:
-            times = recall(self._network.config, size)
-            known = {str(choice) for choice in self._choices}
-            times = {name: ms for name, ms in times.items() if name in known}
+            times = recall(self.subject, size)
             best: Engine | None = serving
             if not times or self._outdated(times, serving, color, depth):
                 times, best = self._measure(serving, color, depth)
-                remember(self._network.config, size, times)
+                remember(self.subject, size, times)
             winner = fastest(times)
             if str(serving) != winner:
                 choice = next(choice for choice in self._choices if str(choice) == winner)
@@ -179,9 +184,11 @@ class Autotuner:
         return engine, spent
 
     def _slow_elsewhere(self) -> set[str]:
-        """Names of engines that were far slower than the best whenever another network was measured here."""
+        """Names of engines that were far slower than the best of these whenever something else was measured here."""
         least: Times = {}
-        for times in recall_others(self._network.config):
+        known = {str(choice) for choice in self._choices}
+        for others in recall_others(self.subject):
+            times = {name: ms for name, ms in others.items() if name in known}
             for name, ms in times.items():
                 ratio = ms / min(times.values())
                 least[name] = min(ratio, least.get(name, ratio))

@@ -54,11 +54,18 @@ def recall(subject: object, size: tuple[int, int] | None = None) -> Times:
     """What was measured for images of `size` (H, W), or on None for those that were measured last; empty if nothing.
 
     Args:
-        subject: what was timed, by its text: a `NetworkConfig`, for the engines that run it.
+        subject: what was timed, by its text.
     """
     sizes = _read().get(entry(subject), {})
     found = sizes.get(_name(size)) if size else next(reversed(list(sizes.values())), None)
     return dict(found or {})
+
+
+def last_size(subject: object) -> tuple[int, int] | None:
+    """(H, W) of the images that were measured last; None if nothing was."""
+    name = next(reversed(list(_read().get(entry(subject), {}))), "")
+    width, _, height = name.partition("x")
+    return (int(height), int(width)) if width.isdecimal() and height.isdecimal() else None
 
 
 def recall_others(subject: object) -> list[Times]:
