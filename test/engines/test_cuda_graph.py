@@ -102,6 +102,7 @@ def graphs(monkeypatch) -> Graphs:
     monkeypatch.setattr(cuda_graph, "_pinned", lambda tensor: tensor)
     for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
         monkeypatch.setattr(f"{module}.is_readable", lambda tensor: False)
+    monkeypatch.setattr("dkn.depth.kernels.awaited", True)  # so that PyTorch serves, as for tensors of a GPU
     monkeypatch.setattr(Graphs, "possible", True)
     return Graphs(CPU)
 
