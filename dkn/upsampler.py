@@ -20,7 +20,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +65,11 @@ class Taps(NamedTuple):
 @dataclass(frozen=True)
 class Options:
     """What may change from one frame to the next. All of it is in the key of a CUDA graph, which would otherwise go on
-    with what was when it was recorded."""
+    with what was when it was recorded.
+
+    Raises:
+        ConfigError: a value that makes no sense.
+    """
 
     fill_holes: bool | str = "none"
     min_depth: float = 0.0
@@ -79,6 +83,11 @@ class Options:
             object.__setattr__(self, "fill_holes", "all" if self.fill_holes else "none")
         if self.fill_holes not in FILLS:
             raise ConfigError(f"fill_holes={self.fill_holes!r}: choose one of {', '.join(FILLS)}")
+        if not 0 <= self.min_depth < self.max_depth:
+            limits = f"min_depth={self.min_depth}, max_depth={self.max_depth}"
+            raise ConfigError(f"{limits}: metres, the first below the second")
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"min_confidence={self.min_confidence}: a probability, 0 to 1, is needed")
         if not self.hole_width > 0:
             raise ConfigError(f"hole_width={self.hole_width}: a positive number of pixels is needed")
 
@@ -117,18 +126,22 @@ class Upsampler:
         compile_first: on a CPU, the first frame waits until all is compiled beside the network, which takes some
             seconds the first time after installation. If not, PyTorch serves until then, slower.
 
-    Any number of threads may share one; they take turns. A copy, or what is unpickled in another process, has the same
-    options and makes engines of its own. After a frame was upsampled the libraries have threads, which a forked process
-    lacks: there, begin processes by `spawn` or `forkserver`.
+    `fill_holes` to `align_color` are attributes too, and `options` all of them: what is set counts from the next frame
+    on. Any number of threads may share one; they take turns. A copy, or what is unpickled in another process, has the
+    same options and makes engines of its own. After a frame was upsampled the libraries have threads, which a forked
+    process lacks: there, begin processes by `spawn` or `forkserver`.
 
     Raises:
         ConfigError: an option that makes no sense here.
         CheckpointError: no such model, or a damaged one (a family: when its first frame arrives).
     """
 
-    fill_holes, min_depth, max_depth, min_confidence, hole_width, align_color = (
-        _option(f.name) for f in fields(Options)
-    )
+    fill_holes = _option("fill_holes")
+    min_depth = _option("min_depth")
+    max_depth = _option("max_depth")
+    min_confidence = _option("min_confidence")
+    hole_width = _option("hole_width")
+    align_color = _option("align_color")
 
     def __init__(
         self,
@@ -161,11 +174,14 @@ class Upsampler:
         self.device = choose_device(device)
         self._plan = plan(self.device, engine, precision)
         self._candidates = candidates(self.device, engine, precision)
-        if not 0 <= min_depth < max_depth:
-            raise ConfigError(f"min_depth={min_depth}, max_depth={max_depth}: metres, the first below the second")
-        if not 0 <= min_confidence <= 1:
-            raise ConfigError(f"min_confidence={min_confidence}: a probability, 0 to 1, is needed")
-        self.options = Options(fill_holes, min_depth, max_depth, min_confidence, hole_width, align_color)
+        self.options = Options(
+            fill_holes=fill_holes,
+            min_depth=min_depth,
+            max_depth=max_depth,
+            min_confidence=min_confidence,
+            hole_width=hole_width,
+            align_color=align_color,
+        )
         self._model, self._scale = model, scale
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
@@ -224,15 +240,16 @@ class Upsampler:
         Raises:
             CheckpointError: no such model, or a damaged one.
         """
-        if scale not in self._path_by_scale:
-            self._path_by_scale[scale] = find_model(self._model, scale)
-        path = self._path_by_scale[scale]
-        if path not in self._loaded:
-            with compiling(first=self._compile_first) if self.device.type == "cpu" else nullcontext():
-                network, info = checkpoint.load(path)
-                self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
-        self._latest = self._loaded[path]
-        return self._latest
+        with self._lock:
+            if scale not in self._path_by_scale:
+                self._path_by_scale[scale] = find_model(self._model, scale)
+            path = self._path_by_scale[scale]
+            if path not in self._loaded:
+                with compiling(first=self._compile_first) if self.device.type == "cpu" else nullcontext():
+                    network, info = checkpoint.load(path)
+                    self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
+            self._latest = self._loaded[path]
+            return self._latest
 
     def warm_up(self, scale: float) -> None:
         """Load the network for a scale factor, and have ready what it needs for images of the size that came last on
@@ -259,21 +276,21 @@ class Upsampler:
             CheckpointError: no model for this scale, or a damaged one.
         """
         _check(color, depth)
-        low = np.asarray(depth, np.float32)
+        low, options = np.asarray(depth, np.float32), self.options  # which another thread may set meanwhile
         with self._lock:
-            guide = self._aligned(color, low)
-            result = self._upsampled(guide, low)
-        if self.fill_holes == "small":
-            result[~self._known_or_small(guide, low, result)] = np.nan
-        if self.min_confidence > 0:
-            result[self.confidence(result, low) < self.min_confidence] = np.nan
+            guide = self._aligned(color, low, options)
+            result = self._upsampled(guide, low, options)
+        if options.fill_holes == "small":
+            result[~_known_or_small(guide, low, result, options)] = np.nan
+        if options.min_confidence > 0:
+            result[confidence(result, _measured(low, options)) < options.min_confidence] = np.nan
         return result
 
-    def _aligned(self, color: np.ndarray, low: np.ndarray) -> np.ndarray:
-        wanted = self.align_color
+    def _aligned(self, color: np.ndarray, low: np.ndarray, options: Options) -> np.ndarray:
+        wanted = options.align_color
         if wanted is None:
             wanted = self._model_for(color, low).info.is_for_sensors
-        return align_color(color, self._measured(low)) if wanted else color
+        return align_color(color, _measured(low, options)) if wanted else color
 
     def confidence(self, result: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """How likely each depth of a result is right, within 2 % of the truth (`dkn.depth.confidence`).
@@ -285,23 +302,15 @@ class Upsampler:
         Returns:
             (H, W) float32, 0 to 1; 0 where there is no depth.
         """
-        return confidence(result, self._measured(np.asarray(depth, np.float32)))
+        return confidence(result, _measured(np.asarray(depth, np.float32), self.options))
 
-    def _known_or_small(self, color: np.ndarray, low: np.ndarray, result: np.ndarray) -> np.ndarray:
-        """(H, W) bool: where something was measured, or a small hole is."""
-        measured = self._measured(low)
-        small = small_holes(measured, self.hole_width * math.sqrt(3 * low.size / color.size))
-        known, maps = np.isfinite(measured) | small, (torch.from_numpy(m)[None, None] for m in (measured, result))
-        guide = torch.from_numpy(np.array(color, order="C"))
-        return np.asarray(upsample_validity(torch.from_numpy(known)[None, None], guide, *maps)[0, 0].numpy())
-
-    def _upsampled(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    def _upsampled(self, color: np.ndarray, depth: np.ndarray, options: Options) -> np.ndarray:
         size = color.shape[0], color.shape[1]
         model = self._model_for(color, depth)
         engine = model.run.engine
         if self._graphs is not None and engine.capturable:
-            on_device = partial(self._upsample, size=size, info=model.info, run=engine)
-            result = self._graphs(str(engine), (engine, self.options), on_device, color, depth)
+            whole = partial(_upsample, size=size, info=model.info, run=engine, options=options)
+            result = self._graphs(str(engine), (engine, options), whole, color, depth)
             if result is not None:
                 return result
         while True:
@@ -309,8 +318,9 @@ class Upsampler:
             try:
                 with torch.inference_mode():
                     # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
-                    uploads = [partial(self._upload, array, device) for array in (color, depth)]
-                    return self._upsample(*uploads, size=size, info=model.info, run=model.run).cpu().numpy()
+                    uploads = [partial(_upload, array, device) for array in (color, depth)]
+                    on_device = _upsample(*uploads, size=size, info=model.info, run=model.run, options=options)
+                    return on_device.cpu().numpy()
             except DeviceChanged:
                 continue  # the next engine computes elsewhere, and takes the arrays there
             except RuntimeError as error:  # a GPU that is lost shows at the first call to it, whichever that is
@@ -333,15 +343,15 @@ class Upsampler:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
         low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
-        valid = validity(low, self.min_depth, self.max_depth)
+        options = self.options
+        valid = validity(low, options.min_depth, options.max_depth)
         if not bool(valid.any()):
             raise ImageError("the depth has no valid pixel")
-        with self._lock:
-            model = self._model_for(color, depth)
+        model = self._model_for(color, depth)
         prepared = prepare(low, valid, (height, width), model.info.depth_range, model.info.network.depth_channels)
         network = model.run.network
         with torch.inference_mode():
-            guide = np.array(self._aligned(color, low[0, 0].numpy()), order="C")
+            guide = np.array(self._aligned(color, low[0, 0].numpy(), options), order="C")
             guidance = torch.from_numpy(guide)[None].permute(0, 3, 1, 2)
             weights, offsets = network.kernels(guidance.float() / 255, prepared.shown)
         found = []
@@ -354,36 +364,48 @@ class Upsampler:
     def _model_for(self, color: np.ndarray, depth: np.ndarray) -> Loaded:
         return self.load(self._scale or math.sqrt(color.shape[0] * color.shape[1] / depth.size))
 
-    def _upload(self, array: np.ndarray, device: torch.device) -> Tensor:
-        return torch.from_numpy(np.array(array, order="C")).to(device)
 
-    def _measured(self, low: np.ndarray) -> np.ndarray:
-        """The depth as it is where it is valid, else NaN. On the host; `validity` where the network runs."""
-        inside = (low > 0) & (low >= self.min_depth) & (low <= self.max_depth)
-        return np.where(inside, low, np.float32(np.nan))
+def _upload(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.array(array, order="C")).to(device)
 
-    def _upsample(
-        self,
-        color: Upload,
-        depth: Upload,
-        *,
-        size: tuple[int, int],
-        info: ModelInfo,
-        run: Callable[[Tensor, Tensor], Tensor],
-    ) -> Tensor:
-        """Everything on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
-        for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
-        low = depth()[None, None]
-        stage = stages(low.device)
-        valid = stage.validity(low, self.min_depth, self.max_depth)
-        if is_readable(valid) and not bool(valid.any()):
-            return low.new_full(size, math.nan)  # a camera that is covered costs nothing
-        prepared = stage.prepare(low, valid, size, info.depth_range, info.network.depth_channels)
-        bounds = stage.local_range(prepared.filled, valid, size, info.network.window // 2)
-        guide = color()
-        result = run(guide[None], prepared.shown)
-        cut = self.fill_holes == "none"  # of small holes: on the host
-        return stage.finish(result, prepared, bounds, low, valid, guide, cut)[0, 0]
+
+def _measured(low: np.ndarray, options: Options) -> np.ndarray:
+    """The depth as it is where it is valid, else NaN. On the host; `validity` where the network runs."""
+    inside = (low > 0) & (low >= options.min_depth) & (low <= options.max_depth)
+    return np.where(inside, low, np.float32(np.nan))
+
+
+def _known_or_small(color: np.ndarray, low: np.ndarray, result: np.ndarray, options: Options) -> np.ndarray:
+    """(H, W) bool: where something was measured, or a small hole is."""
+    measured = _measured(low, options)
+    small = small_holes(measured, options.hole_width * math.sqrt(3 * low.size / color.size))
+    known, maps = np.isfinite(measured) | small, (torch.from_numpy(m)[None, None] for m in (measured, result))
+    guide = torch.from_numpy(np.array(color, order="C"))
+    return np.asarray(upsample_validity(torch.from_numpy(known)[None, None], guide, *maps)[0, 0].numpy())
+
+
+def _upsample(
+    color: Upload,
+    depth: Upload,
+    *,
+    size: tuple[int, int],
+    info: ModelInfo,
+    run: Callable[[Tensor, Tensor], Tensor],
+    options: Options,
+) -> Tensor:
+    """Everything on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
+    for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
+    low = depth()[None, None]
+    stage = stages(low.device)
+    valid = stage.validity(low, options.min_depth, options.max_depth)
+    if is_readable(valid) and not bool(valid.any()):
+        return low.new_full(size, math.nan)  # a camera that is covered costs nothing
+    prepared = stage.prepare(low, valid, size, info.depth_range, info.network.depth_channels)
+    bounds = stage.local_range(prepared.filled, valid, size, info.network.window // 2)
+    guide = color()
+    result = run(guide[None], prepared.shown)
+    cut = options.fill_holes == "none"  # of small holes: on the host
+    return stage.finish(result, prepared, bounds, low, valid, guide, cut)[0, 0]
 
 
 def _make(kind: type[Upsampler], options: dict[str, Any]) -> Upsampler:

@@ -54,7 +54,7 @@ def _parameter(
     Args:
         booleans: which of the choices false and true stand for.
         live: it may change while the node runs.
-        applied_by: "upsampler": it is an argument of `dkn.Upsampler`, and if live an attribute of it, of the same name.
+        applied_by: "upsampler": it is an argument of `dkn.Upsampler`, and if live one of its `options`.
     """
     metadata = {
         "description": description,

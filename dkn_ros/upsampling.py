@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -167,8 +168,7 @@ class Upsampling:
         again = any(getattr(changed, name) != getattr(before, name) for name in ("mode", "target_rate", "decimation"))
         model = changed.mode if again else self._current[0].model
         upsampler = self.upsampler if model == self._current[0].model else self._make(model, changed)
-        for name, value in changed.of_upsampler(live=True).items():
-            setattr(upsampler, name, value)
+        upsampler.options = replace(upsampler.options, **changed.of_upsampler(live=True))
         if changed.align_color != before.align_color:
             self._alignment = ColorAlignment() if changed.align_color else None
         if changed.temporal != before.temporal:

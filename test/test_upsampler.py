@@ -21,6 +21,7 @@ import copy
 import inspect
 import math
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -31,9 +32,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dkn import checkpoint
 from dkn.cli import upsample as upsample_command
 from dkn.depth import upsample_bicubic
 from dkn.depth.holes.validity import LEAST_SCALE
+from dkn.engines import Runner
 from dkn.engines.selection import autotuning
 from dkn.engines.selection.autotuning import fastest
 from dkn.errors import CheckpointError, ConfigError, ImageError
@@ -411,6 +414,43 @@ def test_threads_may_share_one(small_model, make_scene):
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(40)))
     assert not upsampler.engine_failure
+
+
+def test_threads_load_a_model_once(small_model, monkeypatch):
+    begun = []
+    load = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda path: begun.append(path) or time.sleep(0.1) or load(path))
+    upsampler = Upsampler(small_model, device="cpu", engine="torch")
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(upsampler.load, [8, 8])
+    assert first is second
+    assert begun == [small_model]
+
+
+def test_a_frame_is_made_with_the_options_that_it_began_with(small_model, make_scene, monkeypatch):
+    color, depth = make_scene(64, 64)
+    low = depth[::8, ::8].copy()
+    low[2:6, :] = NAN
+    upsampler = Upsampler(small_model, engine="torch", precision="fp32")
+    expected = upsampler(color, low)
+    assert np.isnan(expected).any()
+    run = Runner.__call__
+
+    def change(runner: Runner, *images: torch.Tensor) -> torch.Tensor:
+        upsampler.fill_holes = "all"
+        return run(runner, *images)
+
+    monkeypatch.setattr(Runner, "__call__", change)
+    np.testing.assert_array_equal(upsampler(color, low), expected)
+
+
+@pytest.mark.parametrize(("name", "value"), [("min_depth", -1), ("max_depth", NAN), ("min_confidence", 2)])
+def test_a_value_that_makes_no_sense_is_refused_later_too(small_model, name, value):
+    upsampler = Upsampler(small_model)
+    before = upsampler.options
+    with pytest.raises(ConfigError, match=name):
+        setattr(upsampler, name, value)
+    assert upsampler.options is before
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda u: pickle.loads(pickle.dumps(u))])

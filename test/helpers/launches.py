@@ -63,7 +63,7 @@ def _engine(model: Path) -> tuple[cuda.CudaEngine, ModelInfo]:
 
 
 def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stages: Stages, **options) -> Counter[str]:
-    """What `Upsampler._upsample` launches with the CUDA engine and these stages, from (h, w) to (H, W), by name.
+    """What `upsampler._upsample` launches with the CUDA engine and these stages, from (h, w) to (H, W), by name.
 
     Triton's kernels and convolutions, which take their bias and ReLU along, are counted and not computed: what comes
     out has no meaning.
@@ -85,10 +85,12 @@ def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stage
     with pytest.MonkeyPatch.context() as patch:
         for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
             patch.setattr(f"{module}.is_readable", lambda tensor: False)
+        patch.setattr("dkn.depth.kernels.awaited", True)  # so that PyTorch serves, as for tensors of a GPU
         patch.setattr(upsampler, "stages", lambda device: stages)
         patch.setattr(type(pyramid._up), "run", launch)
         patch.setattr(cuda._Layer, "__call__", convolve)
         with torch.inference_mode(), recorded(launches):  # nothing may ask for a value: a CUDA graph could not
-            result = frame._upsample(lambda: color, lambda: depth, size=size, info=info, run=engine)
+            made = {"size": size, "info": info, "run": engine, "options": frame.options}
+            result = upsampler._upsample(lambda: color, lambda: depth, **made)
     assert result.shape == size
     return launches.found
