@@ -78,6 +78,8 @@ class Upsampling:
 
     def __init__(self, options: Options, make: Callable[[str, Options], Upsampler], log: Callable[[str], object]):
         self._make, self._log = make, log
+        # The executor sets options, the worker begins with new sizes, and a thread brings another step: one at a time.
+        self._lock = threading.Lock()
         self._options = options
         self._change: threading.Thread | None = None
         self._current = Step(options.mode, options.decimation or 1), make(options.mode, options)
@@ -123,9 +125,10 @@ class Upsampling:
         Args:
             stamp: of depth, in seconds.
         """
-        if (sizes := (color.shape, depth.shape)) != self._sizes:
-            self._sizes, self._target = sizes, self._begin(color, depth)
-        (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
+        with self._lock:
+            if (sizes := (color.shape, depth.shape)) != self._sizes:
+                self._sizes, self._target = sizes, self._begin(color, depth)
+            (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
         reduced = reduce_color(color, step.decimation)
         guide = alignment(reduced, depth) if alignment else reduced
         result = upsampler(guide, depth)
@@ -145,11 +148,11 @@ class Upsampling:
                 times = {str(step): 1e3 * seconds for step, seconds in target.times.items()}
                 remember(self._subject(depth), color.shape[:2], times)
             if step is not None:
-                self._start(step, color, depth)
+                self._start(step, target, color, depth)
 
-    def _start(self, step: Step, color: np.ndarray, depth: np.ndarray) -> None:
-        """Go to another step, beside the one in use."""
-        given = step, self._options, color.copy(), depth.copy()
+    def _start(self, step: Step, target: TargetRate, color: np.ndarray, depth: np.ndarray) -> None:
+        """Go to another step, which `target` asks for, beside the one in use."""
+        given = step, target, self._options, color.copy(), depth.copy()
         self._change = threading.Thread(target=self._go_to, args=given, name="model", daemon=True)
         self._change.start()
 
@@ -164,21 +167,23 @@ class Upsampling:
         Raises:
             ConfigError, CheckpointError: a mode that cannot be; nothing has changed then.
         """
-        before = self._options
+        before, (step, upsampler) = self._options, self._current
         again = any(getattr(changed, name) != getattr(before, name) for name in ("mode", "target_rate", "decimation"))
-        model = changed.mode if again else self._current[0].model
-        upsampler = self.upsampler if model == self._current[0].model else self._make(model, changed)
-        upsampler.options = replace(upsampler.options, **changed.of_upsampler(live=True))
-        if changed.align_color != before.align_color:
-            self._alignment = ColorAlignment() if changed.align_color else None
-        if changed.temporal != before.temporal:
-            self._temporal = TemporalFilter(changed.temporal)
+        if again and changed.mode != step.model:
+            upsampler = self._make(changed.mode, changed)
+        with self._lock:
+            self._options = changed
+            if again:
+                self._current = Step(changed.mode, changed.decimation or 1), upsampler
+                self._sizes = self._target = None  # steps are tried anew
+            in_use = self.upsampler
+            in_use.options = replace(in_use.options, **changed.of_upsampler(live=True))
+            if changed.align_color != before.align_color:
+                self._alignment = ColorAlignment() if changed.align_color else None
+            if changed.temporal != before.temporal:
+                self._temporal = TemporalFilter(changed.temporal)
         if changed.mode != before.mode:
             self._log(f"mode is now {changed.mode}")
-        self._options = changed
-        if again:
-            self._current = Step(model, changed.decimation or 1), upsampler
-            self._sizes = None  # steps are tried anew
 
     def values(self) -> dict[str, object]:
         """For /diagnostics."""
@@ -217,10 +222,10 @@ class Upsampling:
         model, upsampler = self._current[0].model, self.upsampler
         self._current = Step(model, target.step.decimation), upsampler
         if target.step.model != model:
-            self._start(target.step, color, depth)
+            self._start(target.step, target, color, depth)
         return target
 
-    def _go_to(self, step: Step, options: Options, color: np.ndarray, depth: np.ndarray) -> None:
+    def _go_to(self, step: Step, target: TargetRate, options: Options, color: np.ndarray, depth: np.ndarray) -> None:
         """On a thread of its own: make what a step needs, warm it up, and put it to use."""
         before, upsampler = self._current
         try:
@@ -230,11 +235,12 @@ class Upsampling:
         except (DknError, RuntimeError) as error:
             self._log(f"{step} cannot be used: {error}")
             return
-        target = self._target
-        if options is not self._options or target is None or self._current[0] != before:
-            return  # overtaken by a change of parameters or sizes
-        taken = "" if target.seconds is None else f", which takes {1e3 * target.seconds:.0f} ms a frame"
-        self._log(f"target_rate {options.target_rate:g} Hz: {step} takes over from {before}{taken}")
-        if target.step != step:
-            target.use(step)
-        self._current = step, upsampler
+        with self._lock:
+            if target is not self._target:
+                return  # overtaken by a change of mode, rate, decimation or sizes
+            upsampler.options = replace(upsampler.options, **self._options.of_upsampler(live=True))
+            taken = "" if target.seconds is None else f", which takes {1e3 * target.seconds:.0f} ms a frame"
+            self._log(f"target_rate {options.target_rate:g} Hz: {step} takes over from {before}{taken}")
+            if target.step != step:
+                target.use(step)
+            self._current = step, upsampler

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from pathlib import Path
 
@@ -187,6 +188,58 @@ def test_another_mode_and_one_that_cannot_be():
     upsampling.apply(Options(mode="b", decimation=4))
     assert run(upsampling, 1) == ("b", 4)
     assert lines == ["mode is now b"]
+
+
+def test_a_mode_that_is_set_while_a_frame_of_a_new_size_begins(monkeypatch):
+    """It is set on another thread, and counts as soon as the frame has begun."""
+    upsampling, _ = make(target_rate=50.0)
+    setting = threading.Thread(target=upsampling.apply, args=(Options(mode="b"),))
+
+    def recall(*_: object) -> dict[str, float]:
+        setting.start()
+        setting.join(0.2)
+        return {}
+
+    monkeypatch.setattr("dkn_ros.upsampling.recall", recall)
+    upsampling(COLOR, DEPTH, 0.0)
+    setting.join()
+    assert run(upsampling, 1) == ("b", 1)
+    assert "target rate [Hz]" not in upsampling.values()
+
+
+def test_a_step_that_a_change_of_mode_overtakes_is_dropped(monkeypatch):
+    upsampling, lines = make(target_rate=50.0)
+    call, reached, go_on = Sleeper.__call__, threading.Event(), threading.Event()
+
+    def wait(of: Sleeper, *images: np.ndarray) -> np.ndarray:
+        if of.name == "a_small":
+            reached.set()
+            assert go_on.wait(10)
+        return call(of, *images)
+
+    monkeypatch.setattr(Sleeper, "__call__", wait)
+    while not reached.is_set():
+        upsampling(COLOR, DEPTH, 0.0)
+        upsampling.took(upsampling.upsampler.seconds, COLOR, DEPTH)
+    upsampling.apply(Options(mode="b"))
+    go_on.set()
+    upsampling._change.join()
+    assert upsampling.upsampler.name == "b"
+    assert lines == ["mode is now b"]
+
+
+def test_an_option_that_changes_while_a_model_is_loaded(monkeypatch):
+    """The model is used all the same, with the option as it is by then."""
+    upsampling, _ = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    again, _ = make(target_rate=50.0)
+    load, go_on = again._make, threading.Event()
+    monkeypatch.setattr(again, "_make", lambda *given: go_on.wait(10) and load(*given))
+    again(COLOR, DEPTH, 0.0)  # which remembers that the small one keeps the rate
+    again.apply(dataclasses.replace(again._options, max_depth=7.0))
+    go_on.set()
+    again._change.join()
+    assert again.upsampler.name == "a_small" and again.upsampler.max_depth == 7
 
 
 def test_what_kept_the_rate_is_remembered():
