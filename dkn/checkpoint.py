@@ -64,7 +64,11 @@ class ModelInfo:
 
 
 def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
-    """Write `network` and its `info` to `path` (.safetensors)."""
+    """Write `network` and its `info` to `path` (.safetensors).
+
+    Raises:
+        CheckpointError: as `writing`.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"format": FORMAT} | {f.name: json.dumps(_plain(getattr(info, f.name))) for f in fields(info)}
     with writing(path) as partial:
@@ -84,10 +88,11 @@ def writing(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where the disk is full
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: cannot be written ({reason}); what was there before is kept") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:

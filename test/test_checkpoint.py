@@ -300,6 +300,13 @@ def test_the_file_can_be_read_by_whom_the_umask_lets(tmp_path, make_model):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_nothing_stays_of_a_file_that_was_interrupted(tmp_path):
+    with pytest.raises(KeyboardInterrupt), checkpoint.writing(tmp_path / "m.safetensors") as partial:
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path, make_model):
     """No file may grow beyond 10 kB, which the system reports as it does a full disk."""
     path = make_model(tmp_path / "m.safetensors")
