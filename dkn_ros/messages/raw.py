@@ -218,6 +218,3 @@ def _converter() -> Callable[[Any, str], Any] | None:
             continue
         return convert
     return None
-
-
-# ------------------------------------------------------------------------------------------------- writing
