@@ -43,7 +43,10 @@ parameters (* = changes at run time):
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What of a command line is ours, and what is ROS's: from --ros-args to -- or the end."""
+    """What of a command line is ours, and what is ROS's: from --ros-args to -- or the end.
+
+    (rclpy's function also takes away whatever has a := in it, and a path may.)
+    """
     own: list[str] = []
     ros: list[str] = []
     inside = False

@@ -36,6 +36,7 @@ from dkn.depth import DEGRADATIONS
 from dkn.errors import ConfigError
 from dkn.utils import tables
 from dkn.utils.machine import libraries, machine
+from dkn_ros.arguments import split
 from dkn_ros.bags import topic_choice
 from dkn_ros.benchmark import transport
 from dkn_ros.parameters import Options
@@ -62,7 +63,7 @@ def run(playback: Playback, compared: int = accuracy.COMPARED) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status, 1 for a run with nothing to show for it, 2 for a mistake of the user's."""
-    given = _without_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+    given, _ = split(sys.argv[1:] if arguments is None else arguments)  # a launch file adds some for ROS
     if "--benchmark" in given:
         return transport.main([argument for argument in given if argument != "--benchmark"])
     return exit_status("dkn-replay", partial(_run, _parser().parse_args(given)))
@@ -102,17 +103,6 @@ def _run(options: argparse.Namespace) -> int:
         say(f"dkn-replay: {reason}", sys.stderr)
         return 1
     return 0
-
-
-def _without_ros_arguments(arguments: Sequence[str]) -> list[str]:
-    """Less what a launch file adds: --ros-args up to -- or the end. (rclpy's function also takes away whatever has a :=
-    in it, and a path may.)"""
-    kept = list(arguments)
-    while "--ros-args" in kept:
-        begin = kept.index("--ros-args")
-        end = kept.index("--", begin) if "--" in kept[begin:] else len(kept)
-        del kept[begin : end + 1]
-    return kept
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -42,7 +42,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tqdm import tqdm
 
 from dkn.depth import to_metres, to_millimetres
-from dkn.errors import ConfigError, DknError, ImageError
+from dkn.errors import ConfigError, ImageError
 from dkn_ros import bags, messages
 from dkn_ros.fast_dds import fast_dds_environment
 from dkn_ros.messages import stamp_ns
@@ -185,8 +185,8 @@ class _Player:
         try:
             while not self._stopped.is_set():
                 self._executor.spin_once(timeout_sec=0.05)
-        except (DknError, OSError) as error:
-            self._error = error  # for the thread that plays
+        except Exception as error:  # for the thread that plays
+            self._error = error
             self._news.set()
 
     def _on_answer(self, message: Any) -> None:
@@ -294,7 +294,7 @@ class _Player:
                     if stop.is_set():
                         return
                 put(end)
-            except DknError as error:
+            except Exception as error:  # for the thread that plays, which would wait for the end
                 put(error)
 
         thread = threading.Thread(target=prepare, daemon=True)
@@ -303,7 +303,7 @@ class _Player:
             time.sleep(0.01)
         try:
             while (item := ready.get()) is not end:
-                if isinstance(item, DknError):
+                if isinstance(item, Exception):
                     raise item
                 yield item
         finally:

@@ -41,6 +41,8 @@ from dkn_ros import bags
 from dkn_ros.bags.bag import _image
 from dkn_ros.messages.calibration import scaled_camera_info
 from dkn_ros.replay.command import _parameters
+from dkn_ros.replay.playback import Playback
+from dkn_ros.replay.player import Answers
 from dkn_ros.replay.rendered_bag import record_synthetic
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -281,10 +283,25 @@ def test_parameters_have_the_types_of_the_node_s():
     assert _parameters(["fill_holes=small"]) == {"fill_holes": "small"}
 
 
-def test_what_launch_adds_is_passed_over():
+def test_what_launch_adds_is_passed_over(monkeypatch):
     replay = importlib.import_module("dkn_ros.replay.command")
-    added = ["bag:=1", "--ros-args", "-r", "__node:=x", "--params-file", "f", "--", "--scale=4", "--ros-args"]
-    assert replay._without_ros_arguments(added) == ["bag:=1", "--scale=4"]
+    found = []
+    monkeypatch.setattr(replay, "_run", found.append)
+    replay.main(["bag:=1", "--ros-args", "-r", "__node:=x", "--params-file", "f", "--", "--scale=4", "--ros-args"])
+    assert [(options.bag, options.scale) for options in found] == [(Path("bag:=1"), 4)]
+
+
+def test_whatever_ends_the_making_of_messages_ends_the_replay(tmp_path, monkeypatch):
+    from dkn_ros.replay import player
+
+    def messages():
+        yield "/c", 0, None
+        raise OSError("the disk is gone")
+
+    play = player._Player(Playback(tmp_path, "/c", "/d"), {"/c": bags.IMAGE}, "/n", None, Answers(tmp_path), None)
+    monkeypatch.setattr(play, "_messages", messages)
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(play._prepared())
 
 
 def test_region_of_interest_and_binning_survive(tmp_path):
