@@ -46,8 +46,8 @@ class MessageFiltersSynchronizer:
         self._make_filter = SimpleFilter
         self._make = lambda slop_s: ApproximateTimeSynchronizer(self._filters, queue_size, slop_s)
         self._ready: list[Pair[Any, Any]] = []
-        self._newest_ns: dict[str, int] = {}
-        self.slop_ns = slop_ns
+        self._slop_ns = slop_ns
+        self._restart()
 
     @property
     def slop_ns(self) -> int:
@@ -55,8 +55,9 @@ class MessageFiltersSynchronizer:
 
     @slop_ns.setter
     def slop_ns(self, value: int) -> None:
-        self._slop_ns = value
-        self._restart()
+        if value != self._slop_ns:  # the node sets it with every parameter, and to restart drops what waits
+            self._slop_ns = value
+            self._restart()
 
     def add_color(self, stamp_ns: int, message: Any, now_ns: int) -> list[Pair[Any, Any]]:
         return self._add("color", stamp_ns, message)
@@ -76,16 +77,16 @@ class MessageFiltersSynchronizer:
         self._restart()
 
     def _restart(self) -> None:
+        self._newest_ns: dict[str, int] = {}
         self._filters = [self._make_filter(), self._make_filter()]
         self._make(self._slop_ns / 1e9).registerCallback(self._on_pair)
 
     def _add(self, stream: str, stamp_ns: int, message: Any) -> list[Pair[Any, Any]]:
         self.statistics.received[stream] += 1
         # The package keeps what has the largest stamps: those of before a jump would keep out all that come after it.
-        if stamp_ns < (newest_ns := self._newest_ns.get(stream, stamp_ns)) - JUMP_NS:
+        if stamp_ns < self._newest_ns.get(stream, stamp_ns) - JUMP_NS:
             self.reset("clock_jump")
-            newest_ns = stamp_ns
-        self._newest_ns[stream] = max(stamp_ns, newest_ns)
+        self._newest_ns[stream] = max(stamp_ns, self._newest_ns.get(stream, stamp_ns))
         # The package reads header.stamp; ours may be a frame whose header it must not touch.
         self._filters[stream == "depth"].signalMessage(
             SimpleNamespace(header=message.header, stamp_ns=stamp_ns, message=message)

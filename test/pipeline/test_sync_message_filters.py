@@ -100,6 +100,13 @@ def test_slop_is_live():
     assert synchronizer.statistics.matched == 2
 
 
+def test_slop_that_is_set_to_what_it_is_drops_nothing():
+    synchronizer = MessageFiltersSynchronizer(10 * MILLISECOND, 5)
+    assert feed(synchronizer, colors=[0], depths=[]) == []
+    synchronizer.slop_ns = 10 * MILLISECOND  # as the node does with every parameter
+    assert feed(synchronizer, colors=[], depths=[7]) == [(0, 7)]
+
+
 def test_each_pair_comes_out_once_after_resets():
     """What was connected before a reset must not hear what comes after it."""
     synchronizer = MessageFiltersSynchronizer(10 * MILLISECOND, 5)
@@ -125,8 +132,8 @@ def test_a_recording_that_starts_over():
     lonely = list(range(3000, 3400, 33))
     for _ in range(3):
         pairs = feed(synchronizer, colors=times + lonely, depths=[at + 3 for at in times])
-        assert pairs[-80:] == [(at, at + 3) for at in times[-80:]]
-    assert synchronizer.statistics.resets["clock_jump"] >= 2
+        assert pairs == [(at, at + 3) for at in times]
+    assert synchronizer.statistics.resets == {"clock_jump": 2}
 
 
 def test_queue_size_is_passed_on():
