@@ -158,6 +158,12 @@ def test_every_place_is_there_and_there_are_seven_floors() -> None:
     assert {place.floor for place in PLACES.values()} == set(range(1, 8))
 
 
+def test_the_readme_names_every_folder() -> None:
+    text = (ROOT / "README.md").read_text()
+    folders = [place for place in PLACES if not place.endswith(".py") and place.count("/") < 2]
+    assert not [folder for folder in folders if f"\n    {folder}/" not in text]
+
+
 def test_no_folder_is_crowded() -> None:
     counts = Counter(str(file.parent) for file in files("dkn", "dkn_ros", "launch", "test"))
     assert not {folder: count for folder, count in counts.items() if count > FILES_AT_MOST}
