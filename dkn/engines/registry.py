@@ -88,7 +88,7 @@ def plan(device: torch.device, engine: str = "auto", precision: str = "auto") ->
 
     Args:
         engine: one of `ENGINES`, or auto.
-        precision: of the convolutions: fp32, bf16, fp16, or auto (what the engine is fastest in here).
+        precision: of the convolutions: one of `PRECISIONS`, or auto (what the engine is fastest in here).
 
     Raises:
         ConfigError: an unknown name, a missing package, or nothing that can do this on this device.

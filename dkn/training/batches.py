@@ -73,8 +73,8 @@ def draw_batch(
         of_rooms = config.mix_synthetic
         dataset = Mixture([Part(dataset, 1 - of_rooms, inputs_of(dataset)), Part(rooms, of_rooms, EXACT)])
     crops = []
-    for place in range(config.batch_size)[share]:
-        rng = np.random.default_rng((config.seed, step, place))
+    for index in range(config.batch_size)[share]:
+        rng = np.random.default_rng((config.seed, step, index))
         sample, inputs = draw_sample(dataset, rng)
         crops.append(_draw_crop(sample, inputs, config, rng))
     if len({crop.target.shape for crop in crops}) > 1:

@@ -130,10 +130,8 @@ def _tiff_size(data: bytes, max_pixels: int) -> tuple[int, int]:
         (count,) = struct.unpack_from(f"{order}H", data, at)
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-            if tag in found or tag in (
-                322,
-                323,
-            ):  # TileWidth, TileLength: a way to ask for more memory than the image's
+            # TileWidth, TileLength: a way to ask for more memory than the image's
+            if tag in found or tag in (322, 323):
                 raise ImageError(f"a TIFF of {len(data)} bytes has tiles, or two sizes: not what a depth image has")
             if tag in (256, 257) and kind in _TIFF_TYPES:  # ImageWidth, ImageLength
                 (found[tag],) = struct.unpack_from(f"{order}{_TIFF_TYPES[kind]}", data, entry + 8)
