@@ -31,14 +31,15 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 
 def exit_status(command: str, work: Callable[[], int | None]) -> int:
-    """Do the work of a command, and return what it returns, None for 0; 2 after a line on a mistake of the user's.
+    """Do the work of a command, and return what it returns, None for 0; 2 after a line on a mistake of the user's, or
+    on what the system refuses.
 
     SIGTERM ends it as Ctrl-C does, so that the node that it started does not stay behind.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work() or 0
-    except DknError as error:
+    except (DknError, OSError) as error:  # OSError: a folder that cannot be made, a full disk
         say(f"{command}: {error}", sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -21,6 +21,8 @@ from typing import Protocol
 
 import numpy as np
 
+from dkn.depth.grid import pixels_under
+
 NEAR = 1.0
 METRES_PER_LEVEL = 0.015
 """Sets that are not metric (disparity, scaled depth: grey levels 0 to 255) are put at the depths of a room, level 0 at
@@ -56,10 +58,7 @@ class Sample:
         seen = np.isfinite(self.source)
         if seen.shape == self.depth.shape:
             return seen
-        i, j = (
-            (2 * np.arange(n) + 1) * small // (2 * n) for n, small in zip(self.depth.shape, seen.shape, strict=True)
-        )
-        return np.asarray(seen[np.ix_(i, j)])
+        return np.asarray(seen[np.ix_(*map(pixels_under, self.depth.shape, seen.shape))])
 
     def cropped(self, multiple: int) -> Sample:
         """Without the rows at the bottom and the columns at the right that `multiple` does not divide. Where a sensor

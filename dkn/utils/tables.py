@@ -30,7 +30,7 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1
     return "\n".join([lines[0], f"|{'|'.join(align)}|", *lines[1:]])
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any] | list[Any]) -> None:
     """Write `data` as JSON, making the folder; a number that is none (NaN) becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_without_nan(data), indent=2, allow_nan=False) + "\n")

@@ -21,7 +21,6 @@ Or, with `--start`, `--overload` and `--rates`, to the node as users run it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -38,6 +37,7 @@ from dkn.engines import ENGINES
 from dkn.utils.arguments import size
 from dkn.utils.device import instruction_sets
 from dkn.utils.machine import processor
+from dkn.utils.tables import write_json
 from dkn_ros.benchmark import rates
 from dkn_ros.fast_dds import (
     NO_PROFILE,
@@ -185,7 +185,7 @@ def _rates(given: argparse.Namespace) -> None:
 
 def _write(path: Path | None, results: Sequence[Result | Overload | rates.Kept]) -> None:
     if path:
-        path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+        write_json(path, [asdict(result) for result in results])
 
 
 def run(case: Case) -> Result:

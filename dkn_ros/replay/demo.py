@@ -35,6 +35,7 @@ from dkn.engines.selection.autotuning import in_words
 from dkn.evaluation.metrics import flying_pixels
 from dkn.sensors import kinect
 from dkn.utils import tables, visualize
+from dkn.utils.image_io import write_image
 from dkn_ros import bags
 from dkn_ros.bags import topic_choice
 from dkn_ros.parameters import Options
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     if outcome.accuracy:
         picture = options.out / "demo.png"
         example = next(e for e in outcome.accuracy.examples if e.title == "median")
-        cv2.imwrite(str(picture), demo_picture(example)[..., ::-1])
+        write_image(picture, demo_picture(example))
         print(f"  {'picture':<16} {picture}")
     print(f"  {'time':<16} {time.monotonic() - started:.0f} s")
     # Written so that no answer at all fails too.

@@ -112,7 +112,8 @@ def test_the_table_of_cameras_that_are_too_fast(monkeypatch: pytest.MonkeyPatch,
         return Overload(rate_hz, 20.0, 1 - 20 / rate_hz, 1, {"p50": 61.0, "p99": 93.0}, 87.0)
 
     monkeypatch.setattr(benchmark, "overload", overload)
-    assert command.main(["--benchmark", "--overload", "--json", str(tmp_path / "o.json")]) == 0
+    out = tmp_path / "new" / "o.json"
+    assert command.main(["--benchmark", "--overload", "--json", str(out)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[-len(OVERLOADS) :]]
     assert rows[-1] == ["120", "20.0", "83.3%", "1", "50", "61", "93", "87"]
-    assert [entry["rate_hz"] for entry in json.loads((tmp_path / "o.json").read_text())] == list(OVERLOADS)
+    assert [entry["rate_hz"] for entry in json.loads(out.read_text())] == list(OVERLOADS)

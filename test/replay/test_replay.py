@@ -44,6 +44,7 @@ from dkn_ros.replay.command import _parameters
 from dkn_ros.replay.playback import Playback
 from dkn_ros.replay.player import Answers
 from dkn_ros.replay.rendered_bag import record_synthetic
+from dkn_ros.terminal import exit_status
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
@@ -289,6 +290,14 @@ def test_what_launch_adds_is_passed_over(monkeypatch):
     monkeypatch.setattr(replay, "_run", found.append)
     replay.main(["bag:=1", "--ros-args", "-r", "__node:=x", "--params-file", "f", "--", "--scale=4", "--ros-args"])
     assert [(options.bag, options.scale) for options in found] == [(Path("bag:=1"), 4)]
+
+
+def test_what_the_system_refuses_is_one_line(capsys):
+    def work() -> int:
+        raise PermissionError(13, "Permission denied", "/proc/out")
+
+    assert exit_status("demo", work) == 2
+    assert capsys.readouterr().err == "demo: [Errno 13] Permission denied: '/proc/out'\n"
 
 
 def test_whatever_ends_the_making_of_messages_ends_the_replay(tmp_path, monkeypatch):
