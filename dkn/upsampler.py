@@ -258,7 +258,8 @@ class Upsampler:
         Raises:
             CheckpointError: as `load`.
         """
-        self.load(scale).run.warm_up()
+        with self._lock:
+            self.load(scale).run.warm_up()
 
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Upsample one depth map.

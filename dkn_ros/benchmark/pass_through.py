@@ -39,6 +39,9 @@ class PassThrough(Upsampler):
     def engine_name(self) -> str:
         return "none"
 
+    def warm_up(self, scale: float) -> None:
+        """There is no network to load."""
+
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
         height, width = color.shape[:2]
         if depth.shape == (height, width):

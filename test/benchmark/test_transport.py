@@ -39,6 +39,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="th
 def test_pass_through_gives_back_what_comes_in() -> None:
     depth = np.array([[1.5, np.nan], [2.5, 3.5]], np.float32)
     upsample = PassThrough()
+    upsample.warm_up(8)
+    assert not upsample.model_name  # nothing was loaded
     assert upsample(np.zeros((2, 2, 3), np.uint8), depth) is depth
     larger = upsample(np.zeros((4, 6, 3), np.uint8), depth)
     np.testing.assert_array_equal(larger, np.kron(depth, np.ones((2, 3), np.float32)))
