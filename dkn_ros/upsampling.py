@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dkn import DknError, Upsampler, checkpoint
+from dkn import Upsampler, checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
 from dkn.depth import reduce_color
 from dkn.depth.alignment import ColorAlignment, Displacement
@@ -232,8 +232,10 @@ class Upsampling:
             if step.model != before.model:
                 upsampler = self._make(step.model, options)
             upsampler(reduce_color(color, step.decimation), depth)
-        except (DknError, RuntimeError) as error:
+        except Exception as error:  # whatever it is, the model in use goes on
             self._log(f"{step} cannot be used: {error}")
+            with self._lock:
+                target.drop(step, self._current[0])
             return
         with self._lock:
             if target is not self._target:

@@ -92,6 +92,13 @@ class TargetRate:
         self.step = step
         self._begin()
 
+    def drop(self, step: Step, in_use: Step) -> None:
+        """`step` cannot be used, and is not asked for again; `in_use` goes on."""
+        self._steps.remove(step)
+        self._known.pop(step, None)
+        self._went_up, self.step = False, in_use
+        self._begin()
+
     def pause(self) -> None:
         """Times are of no use at the moment: something else runs here for a while."""
         self._recent.clear()
@@ -101,7 +108,7 @@ class TargetRate:
         """One frame took so long.
 
         Returns:
-            The step to change to, or None to stay. It is asked for until it is in `use`.
+            The step to change to, or None to stay. It is asked for until it is in `use`, or dropped.
         """
         if self._settling:
             self._settling -= 1

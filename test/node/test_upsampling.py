@@ -228,6 +228,25 @@ def test_a_step_that_a_change_of_mode_overtakes_is_dropped(monkeypatch):
     assert lines == ["mode is now b"]
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize("error", [CheckpointError, ValueError])
+def test_a_model_that_cannot_be_used_is_tried_once(monkeypatch, remembered, error):
+    if remembered:
+        assert run(make(target_rate=50.0)[0]) == ("a_small", 1)
+    upsampling, lines = make(target_rate=50.0)
+    load = upsampling._make
+
+    def refuse(name: str, options: Options) -> Upsampler:
+        if name == "a_small":
+            raise error("damaged")
+        return load(name, options)
+
+    monkeypatch.setattr(upsampling, "_make", refuse)
+    assert run(upsampling) == ("a_tiny", 1)
+    assert lines[0] == "a_small cannot be used: damaged"
+    assert len(lines) == 2 and "a_tiny takes over from a" in lines[1]
+
+
 def test_an_option_that_changes_while_a_model_is_loaded(monkeypatch):
     """The model is used all the same, with the option as it is by then."""
     upsampling, _ = make(target_rate=50.0)
