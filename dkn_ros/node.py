@@ -250,7 +250,7 @@ class UpsampleNode(Node):
         colored = Colored(
             result, color, displacement, info, rectified, p.points_decimation, p.points_voxel_size, frame_id, stamp
         )
-        confidence = self._upsampling.upsampler.confidence(result, metres) if self._outputs.wants_confidence else None
+        confidence = self._upsampling.confidence(result, metres) if self._outputs.wants_confidence else None
         self._outputs.publish(Depth(result, encoding, frame_id, stamp), info, colored, confidence)
         now = self.get_clock().now()
         running = now.nanoseconds > 0  # simulated time stands at zero until somebody publishes /clock

@@ -86,6 +86,9 @@ class Upsampling:
         self.upsampler.warm_up(options.scale or STARTUP_SCALE)
         self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
+        self.displacement: Displacement = (0, 0)
+        """(x, y) pixels of the latest result that colour was moved by to lie on depth."""
+        self._latest = self.upsampler  # what that result came from
         self._sizes: Sizes | None = None
         self._target: TargetRate | None = None
         self._kept: set[Step] = set()  # steps whose times are remembered
@@ -102,10 +105,9 @@ class Upsampling:
         """In use."""
         return self._current[0].decimation
 
-    @property
-    def displacement(self) -> Displacement:
-        """(x, y) pixels of the latest result that colour was moved by to lie on depth."""
-        return self._alignment.displacement if self._alignment else (0, 0)
+    def confidence(self, result: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Of the latest result (`Upsampler.confidence`)."""
+        return self._latest.confidence(result, depth)
 
     @property
     def problem(self) -> str | None:
@@ -132,6 +134,7 @@ class Upsampling:
         reduced = reduce_color(color, step.decimation)
         guide = alignment(reduced, depth) if alignment else reduced
         result = upsampler(guide, depth)
+        self._latest, self.displacement = upsampler, alignment.displacement if alignment else (0, 0)
         return temporal(guide, result, stamp, depth) if temporal.weight else result
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:

@@ -382,8 +382,12 @@ class Trainer:
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self._begun_from, self._card = state["begun_from"], state.get("card", self._card)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self._begun_from, self._card = state["begun_from"], state.get("card", self._card)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch's, for tensors that do not fit
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"{self.out / STATE}: not the state of this run ({reason})") from None

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dkn.errors import ConfigError
@@ -56,4 +57,4 @@ def camera_model(info: Any, width: int, height: int, rectified: bool = False) ->
 
 def is_rectified(topic: str) -> bool:
     """Whether an image topic, without a transport's suffix, is rectified by its name (image_proc: image_rect…)."""
-    return "rect" in topic.rpartition("/")[2]
+    return bool(re.search(r"(^|_)rect(ified)?(_|$)", topic.rpartition("/")[2]))

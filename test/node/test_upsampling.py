@@ -98,6 +98,17 @@ def test_the_average_over_time_is_of_what_comes_out(monkeypatch):
     assert upsampling(COLOR, DEPTH, 5.09)[0, 0] == np.float32(1.001)
 
 
+def test_what_is_asked_of_a_result_is_asked_of_what_it_came_from(monkeypatch):
+    """Though the mode was set between the two."""
+    monkeypatch.setattr(Sleeper, "confidence", lambda upsampler, *_: upsampler.name)
+    upsampling, _ = make()
+    upsampling(COLOR, DEPTH, 0.0)
+    upsampling.apply(Options(mode="b"))
+    assert upsampling.confidence(COLOR[..., 0], DEPTH) == "a"
+    upsampling(COLOR, DEPTH, 0.1)
+    assert upsampling.confidence(COLOR[..., 0], DEPTH) == "b"
+
+
 def test_colour_is_moved_onto_depth(monkeypatch):
     """A box, and colour that shows it 6 pixels to the right and 4 higher up."""
     depth = np.full((120, 160), 3, np.float32)

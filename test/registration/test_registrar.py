@@ -111,7 +111,14 @@ def test_camera_info_as_a_camera_model() -> None:
 
 @pytest.mark.parametrize(
     ("topic", "expected"),
-    [("/camera/rgb/image_rect_color", True), ("/rect/image_raw", False), ("/depth/image_rect_raw", True)],
+    [
+        ("/camera/rgb/image_rect_color", True),
+        ("/depth/image_rect_raw", True),
+        ("/depth/image_rect", True),
+        ("/color/image_rectified", True),
+        ("/rect/image_raw", False),
+        ("/color/image_corrected", False),
+    ],
 )
 def test_rectified_by_name(topic: str, expected: bool) -> None:
     assert is_rectified(topic) is expected

@@ -564,6 +564,19 @@ def test_a_state_of_something_else(dataset, tmp_path):
         Trainer(dataset, TINY, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("change", ["missing", "another shape"])
+def test_a_state_whose_weights_do_not_fit(dataset, tmp_path, change):
+    Trainer(dataset, TINY, tmp_path).save()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    if change == "missing":
+        del state["ema"]
+    else:
+        state["network"] = {name: torch.zeros(7) for name in state["network"]}
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"state\.pt: not the state of this run"):
+        Trainer(dataset, TINY, tmp_path, resume=True)
+
+
 def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
     init = make_model(tmp_path / "m.safetensors", config=SMALL)
     trainer = Trainer(dataset, TINY, tmp_path / "run", init=init)
