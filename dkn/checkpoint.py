@@ -102,8 +102,10 @@ def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
         CheckpointError: no such file, damaged, or not a network of this project.
     """
     path = Path(path)
-    if not path.is_file():
+    if not _is_there(path):
         raise CheckpointError(f"{path.absolute()}: no such model file")
+    with _saying_why(path):
+        path.open("rb").close()  # safetensors takes a file without permission for one that is not there
     state, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
     network = build(info.network)
     try:
@@ -112,6 +114,24 @@ def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
         problem = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{path}: the weights do not fit its {info.network.architecture}: {problem}") from None
     return network.eval(), info
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is a file.
+
+    Raises:
+        CheckpointError: nobody can tell: a folder without permission, a name that is too long.
+    """
+    with _saying_why(path):
+        return path.is_file()
+
+
+@contextmanager
+def _saying_why(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path.absolute()}: cannot be read ({error.strerror})") from None
 
 
 def _plain(value: Any) -> Any:
@@ -207,19 +227,19 @@ def find_model(name: str | Path, scale: float) -> Path:
         scale: upsampling factor at hand; a family's file for the nearest factor (as a ratio) is taken.
 
     Raises:
-        CheckpointError: nothing of that name.
+        CheckpointError: nothing of that name, or a folder that cannot be read.
     """
     path = Path(name)
-    if path.suffix or len(path.parts) > 1:
-        if not path.is_file():
+    if _is_path(path):
+        if not _is_there(path):
             raise CheckpointError(f"{path.absolute()}: no such model file")
         return path
     folder = models_folder()
-    if (exact := folder / f"{name}.safetensors").is_file():
+    if _is_there(exact := folder / f"{name}.safetensors"):
         return exact
     scales = {
         int(match[1]): file
-        for file in sorted(folder.glob(f"{name}_x*.safetensors"))
+        for file in sorted(folder.glob("*_x*.safetensors"))  # of the name nothing is a pattern
         if (match := re.fullmatch(rf"{re.escape(str(name))}_x(\d+)", file.stem))
     }
     if not scales:
@@ -229,7 +249,17 @@ def find_model(name: str | Path, scale: float) -> Path:
     return scales[nearest]
 
 
+def _is_path(name: Path) -> bool:
+    return bool(name.suffix) or len(name.parts) > 1
+
+
 def family(name: str | Path) -> list[str]:
-    """Names of `name` and of its smaller ones (`SIZES`) that are there, the largest first; a file has none."""
+    """Names of `name` and of its smaller ones (`SIZES`) that are there, the largest first; a file has none.
+
+    Raises:
+        CheckpointError: a folder that cannot be read.
+    """
+    if _is_path(Path(name)):
+        return [str(name)]
     folder, name = models_folder(), str(name)
-    return [name, *(name + size for size in SIZES[1:] if (folder / f"{name}{size}.safetensors").is_file())]
+    return [name, *(name + size for size in SIZES[1:] if _is_there(folder / f"{name}{size}.safetensors"))]

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ import pytest
 from PIL import Image
 
 from dkn import Upsampler, checkpoint
-from dkn.checkpoint import find_model
+from dkn.checkpoint import family, find_model
 from dkn.data.rendered.room import render_sequence
 from dkn.depth import degrade
 from dkn.errors import CheckpointError
@@ -66,7 +68,10 @@ def test_a_path_is_that_file(folder, tmp_path):
     assert find_model(str(path), 8) == path
 
 
-@pytest.mark.parametrize("name", ["unknown", "fdkn_x5", "fdkn_", "", "sub/none", "none.safetensors", "none.pth"])
+NAMES = ["unknown", "fdkn_x5", "fdkn_", "", "sub/none", "none.safetensors", "none.pth", "/", "**", "fdkn*", "x" * 300]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_that_name(folder, name):
     with pytest.raises(CheckpointError) as error:
         find_model(name, 8)
@@ -76,6 +81,29 @@ def test_nothing_of_that_name(folder, name):
 def test_an_unknown_name_lists_what_there_is(folder):
     with pytest.raises(CheckpointError, match="fdkn_x4"):
         find_model("unknown", 8)
+
+
+def test_what_may_not_be_read_is_not_called_missing(folder, monkeypatch):
+    def forbid(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")  # which root never sees
+
+    path = folder / "fdkn_x4.safetensors"
+    for function in ("open", "is_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, function, forbid)
+            with pytest.raises(CheckpointError, match=re.escape(f"{path}: cannot be read (Permission denied)")):
+                checkpoint.load(path)
+    monkeypatch.setattr(Path, "is_file", forbid)
+    for find in (find_model, lambda name, scale: family(name)):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            find("fdkn", 4)
+
+
+def test_a_file_has_no_smaller_ones(folder):
+    name = folder / f"{'x' * 230}.safetensors"  # which is no name to add anything to
+    assert family(name) == [str(name)]
+    (folder / "fdkn_sensor_tiny.safetensors").touch()
+    assert family("fdkn_sensor") == ["fdkn_sensor", "fdkn_sensor_tiny"]
 
 
 def test_an_empty_folder(tmp_path, monkeypatch):
