@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -85,20 +86,27 @@ def remember(subject: object, size: tuple[int, int], times: Times) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Others may read, or write theirs, at the same time.
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
-            json.dump(dict(list(all_of_them.items())[-KEPT:]), file, indent=1)
-        Path(file.name).replace(path)
+            whole = Path(file.name)
+        try:
+            whole.write_text(json.dumps(dict(list(all_of_them.items())[-KEPT:]), indent=1))
+            whole.replace(path)
+        except OSError:  # a full disk
+            whole.unlink(missing_ok=True)
 
 
 def _read() -> dict[str, dict[str, Times]]:
     try:
         found = json.loads(cache_file().read_text())
         return {key: {s: _checked(times) for s, times in sizes.items()} for key, sizes in found.items()}
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError):  # not there, no home, damaged
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError):  # not there, no home, damaged
         return {}
 
 
 def _checked(times: Times) -> Times:
-    return {str(name): float(ms) for name, ms in times.items()}
+    found = {str(name): float(ms) for name, ms in times.items()}
+    if not all(0 < ms < math.inf for ms in found.values()):
+        raise ValueError("no times")
+    return found
 
 
 def _name(size: tuple[int, int]) -> str:
