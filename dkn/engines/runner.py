@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +43,8 @@ class DeviceChanged(Exception):
 
 
 class Runner:
-    """A network on the first engine of a plan that works here; on the next, should that one fail in mid-run.
+    """A network on the first engine of a plan that works here; on the next, should that one fail in mid-run. One that
+    has failed is not used again.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -63,8 +64,8 @@ class Runner:
         self._lost: torch.device | None = None
         self.failure = ""
         """What failed in mid-run, and what runs instead; empty while nothing has."""
-        self._engines = self._working(choices)
-        self.engine = next(self._engines)
+        self._choices = choices
+        self.engine = self._working()
 
     def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
         """As `Engine.__call__`; the result lies where `depth` does.
@@ -92,6 +93,8 @@ class Runner:
             self(torch.zeros(1, *size, 3, dtype=torch.uint8), torch.zeros(1, self.network.config.depth_channels, *size))
 
     def _use(self, engine: Engine) -> None:
+        if str(engine) in self.autotuner.out:
+            return  # it failed while others were timed
         log.info("engine %s takes over from %s", engine, self.engine)
         self.engine = engine
 
@@ -106,30 +109,36 @@ class Runner:
 
     def _next(self, failed: Engine, error: Exception) -> None:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
-        for engine in self._engines:
-            # What ran out of memory on a device leaves none there for another engine either.
-            if not (out_of_memory and engine.device == failed.device) and engine.device != self._lost:
-                self.failure = f"engine {failed} failed, going on with {engine}: {reason}"
-                log.warning(self.failure)
-                self.engine = engine
-                return
-        raise DknError(f"engine {failed} failed, and there is no other: {reason}") from error
+        self.autotuner.out.add(str(failed))
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            self._lost = failed.device  # no memory is left there for another engine either
+        try:
+            engine = self._working()
+        except DknError:
+            raise DknError(f"engine {failed} failed, and there is no other: {reason}") from error
+        self.failure = f"engine {failed} failed, going on with {engine}: {reason}"
+        log.warning(self.failure)
+        self.engine = engine
 
-    def _working(self, choices: list[Choice]) -> Iterator[Engine]:
-        """Engines that were made and checked, one by one as they are needed."""
+    def _working(self) -> Engine:
+        """The first engine of the plan that can be made, agrees with the reference and has not failed.
+
+        Raises:
+            DknError: there is none.
+        """
         problem = "no engine to choose from"
-        for choice in choices:
-            try:
-                yield self._make(choice)
+        for choice in self._choices:
+            if str(choice) in self.autotuner.out or choice.device == self._lost:
                 continue
+            try:
+                return self._make(choice)
             except DknError as error:
                 problem = str(error)
             except Exception as error:  # a runtime that cannot be used here says so in its own way
                 problem = f"engine {choice} cannot be used here: {error}".partition("\n")[0]
+            self.autotuner.out.add(str(choice))
             log.warning(problem)
-        if not hasattr(self, "engine"):
-            raise DknError(problem)
+        raise DknError(problem)
 
     def _make(self, choice: Choice) -> Engine:
         """An engine that agrees with the reference.

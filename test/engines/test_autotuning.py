@@ -183,6 +183,28 @@ def test_what_was_remembered_from_a_slow_hour_is_measured_again(made):
     assert runner.autotuner.times["slow (cpu, fp32)"] < 100
 
 
+def test_what_failed_in_mid_run_does_not_take_over_again(made):
+    """It did whenever the size changed, until no engine was left and every frame was lost."""
+    all_of_them = choices("broken", "slow", "quick")
+    runner = Runner(idle_network(), all_of_them, all_of_them)
+    run(runner, FRAMES, (16, 24))
+    assert runner.engine.choice.name == "broken"
+    for _ in range(3):
+        run(runner, FRAMES)
+        run(runner, FRAMES, (16, 24))
+        assert runner.engine.choice.name == "quick"
+    assert made.count("broken") == 1
+    assert runner.failure == "engine broken (cpu, fp32) failed, going on with slow (cpu, fp32): not at this size"
+
+
+def test_where_the_fastest_fails_the_one_before_it_goes_on(made):
+    runner = Runner(idle_network(), choices("slow"), choices("slow", "broken"))
+    run(runner, FRAMES, (16, 24))
+    assert runner.engine.choice.name == "broken"
+    run(runner, 1)
+    assert runner.engine.choice.name == "slow"
+
+
 def test_without_candidates_nothing_is_measured(made, cache):
     runner = Runner(idle_network(), choices("slow"))
     runner.warm_up()

@@ -82,6 +82,8 @@ class Autotuner:
         """What times are remembered under."""
         self.times: Times = recall(self.subject) if choices else {}
         """What was measured for the size that came last, or remembered."""
+        self.out: set[str] = set()
+        """Names of engines that failed in mid-run, or cannot be made: they are not timed, and do not take over."""
         self.turn = threading.Lock()
         """Held by whoever runs an engine, so that none is timed while another one runs."""
         self._network, self._choices, self._make, self._use = network, choices, make, use
@@ -113,7 +115,7 @@ class Autotuner:
 
     def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
         try:
-            times = recall(self.subject, size)
+            times = {name: ms for name, ms in recall(self.subject, size).items() if name not in self.out}
             best: Engine | None = serving
             if not times or self._outdated(times, serving, color, depth):
                 times, best = self._measure(serving, color, depth)
@@ -144,7 +146,7 @@ class Autotuner:
         skipped: set[str] = set()
         # The least precise first: a runtime is no faster with more digits.
         for choice in sorted(self._choices, key=lambda choice: -PRECISIONS.index(choice.precision)):
-            if str(choice) in times or spent > BUDGET:
+            if str(choice) in times or str(choice) in self.out or spent > BUDGET:
                 continue
             limit = OUTDONE * min(times.values())
             if str(choice) in elsewhere or self._outdone(choice, limit, times, elsewhere, skipped):
