@@ -451,6 +451,7 @@ class UpsampleNode(Node):
             self._lasting.grade(event, self._event_level(now.time_s), now.time_s)
         note("points", self._outputs.points.problem or None if self._outputs.points else None)
         note("engine", self._upsampling.upsampler.engine_failure or None)
+        note("model", self._upsampling.unusable or None)
         note("rate", self._upsampling.problem)
         note("displacement", displacement_problem(*self._upsampling.displacement), after_s=DISPLACED)
         return self._lasting.problems(now.time_s)

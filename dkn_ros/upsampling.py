@@ -92,6 +92,8 @@ class Upsampling:
         self._sizes: Sizes | None = None
         self._target: TargetRate | None = None
         self._kept: set[Step] = set()  # steps whose times are remembered
+        self.unusable = ""
+        """Which step towards `target_rate` cannot be used, and why; empty if none was found to be so."""
         if options.mode.startswith("dkn"):
             log(price(options.mode, options.scale or STARTUP_SCALE))
 
@@ -205,7 +207,7 @@ class Upsampling:
         Where nothing is known, large images are tried reduced: if the rate leaves room for more, that shows, and full
         HD tried at full size takes most memory for what most computers cannot do.
         """
-        options = self._options
+        options, self.unusable = self._options, ""
         if not options.target_rate:
             return None
         decimations = (options.decimation,) if options.decimation else DECIMATIONS
@@ -236,9 +238,11 @@ class Upsampling:
                 upsampler = self._make(step.model, options)
             upsampler(reduce_color(color, step.decimation), depth)
         except Exception as error:  # whatever it is, the model in use goes on
-            self._log(f"{step} cannot be used: {error}")
+            reason = str(error).partition("\n")[0] or type(error).__name__
             with self._lock:
-                target.drop(step, self._current[0])
+                if target is self._target:
+                    self.unusable = f"{step.model} cannot keep target_rate, since it cannot be used: {reason}"
+                    target.give_up(step, self._current[0])
             return
         with self._lock:
             if target is not self._target:

@@ -92,12 +92,14 @@ class TargetRate:
         self.step = step
         self._begin()
 
-    def drop(self, step: Step, in_use: Step) -> None:
-        """`step` cannot be used, and is not asked for again; `in_use` goes on."""
-        self._steps.remove(step)
-        self._known.pop(step, None)
-        self._went_up, self.step = False, in_use
-        self._begin()
+    def give_up(self, step: Step, using: Step) -> None:
+        """`step` cannot be used, nor others with its model, unless `using`, which goes on, has that one."""
+        gone = {s for s in self._steps if s == step or s.model == step.model != using.model}
+        self._steps = [s for s in self._steps if s not in gone]
+        self._known = {s: seconds for s, seconds in self._known.items() if s not in gone}
+        if self.step != using:
+            self.step, self._went_up = using, False
+            self._begin(self._known.get(using))
 
     def pause(self) -> None:
         """Times are of no use at the moment: something else runs here for a while."""
@@ -108,7 +110,7 @@ class TargetRate:
         """One frame took so long.
 
         Returns:
-            The step to change to, or None to stay. It is asked for until it is in `use`, or dropped.
+            The step to change to, or None to stay. It is asked for until it is in `use`, or given up.
         """
         if self._settling:
             self._settling -= 1

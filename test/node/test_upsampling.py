@@ -158,6 +158,15 @@ def test_the_largest_that_keeps_the_rate_is_used():
     assert run(upsampling, 1) == ("a", 1) and upsampling.upsampler.max_depth == 7
 
 
+def test_what_was_remembered_and_cannot_be_used_any_more(monkeypatch):
+    upsampling, _ = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    monkeypatch.delitem(SECONDS, "a_small")
+    again, _ = make(target_rate=50.0)
+    assert run(again, 1) == ("a", 1) and again.unusable
+    assert run(again) == ("a_tiny", 1) and again.problem is None
+
+
 def test_where_there_is_one_size_only(models):
     (models / "a_small.safetensors").unlink(), (models / "a_tiny.safetensors").unlink()
     upsampling, lines = make(target_rate=50.0)
@@ -240,22 +249,28 @@ def test_a_step_that_a_change_of_mode_overtakes_is_dropped(monkeypatch):
 
 
 @pytest.mark.parametrize("remembered", [False, True])
-@pytest.mark.parametrize("error", [CheckpointError, ValueError])
-def test_a_model_that_cannot_be_used_is_tried_once(monkeypatch, remembered, error):
+@pytest.mark.parametrize("error", [CheckpointError("damaged"), MemoryError()])
+def test_a_model_that_cannot_be_used_is_passed_over(monkeypatch, remembered, error):
+    """Tried once, and said once; those below it are tried."""
     if remembered:
         assert run(make(target_rate=50.0)[0]) == ("a_small", 1)
     upsampling, lines = make(target_rate=50.0)
-    load = upsampling._make
+    load, tried = upsampling._make, []
 
     def refuse(name: str, options: Options) -> Upsampler:
         if name == "a_small":
-            raise error("damaged")
+            tried.append(name)
+            raise error
         return load(name, options)
 
     monkeypatch.setattr(upsampling, "_make", refuse)
     assert run(upsampling) == ("a_tiny", 1)
-    assert lines[0] == "a_small cannot be used: damaged"
-    assert len(lines) == 2 and "a_tiny takes over from a" in lines[1]
+    assert tried == ["a_small"]
+    reason = str(error) or "MemoryError"
+    assert upsampling.unusable == f"a_small cannot keep target_rate, since it cannot be used: {reason}"
+    assert len(lines) == 1 and "a_tiny takes over from a" in lines[0]
+    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=20.0))
+    assert run(upsampling) == ("a", 1) and not upsampling.unusable
 
 
 def test_an_option_that_changes_while_a_model_is_loaded(monkeypatch):
