@@ -338,17 +338,22 @@ class Trainer:
         ours, begun_from = self.config.network, ""
         if ours.architecture == "dkn" and isinstance(source, CellNetwork):
             source, begun_from = to_dkn(source, ours.widths), " of a network on cells"
-        if isinstance(source, FDKN) and ours.architecture == "fdkn" and ours.channels != source.config.channels:
-            example = self._draw(self.dataset, self.config, 0, self._rooms, slice(None))
-            depth = example.depth[:, : source.config.depth_channels]
-            source = narrowed(source, ours.widths, ours.n1, ours.n2, example.guidance, depth)
-            begun_from = " of a wider network"
-        theirs = source.config
-        free = {name: getattr(ours, name) for name in ("window", "residual", "depth_channels")}
+        theirs, free = source.config, ["window", "residual", "depth_channels"]
         if ours.guidance == "none":
-            free["guidance"] = "none"
-        if dataclasses.replace(theirs, **free) != ours or theirs.depth_channels > ours.depth_channels:
+            free.append("guidance")
+        if ours.architecture == "fdkn":
+            free += ["widths", "n1", "n2"]
+        alike = dataclasses.replace(theirs, **{name: getattr(ours, name) for name in free}) == ours
+        if not alike or theirs.depth_channels > ours.depth_channels:
             raise ConfigError(f"{init}: another network than the one to be trained ({theirs})")
+        if isinstance(source, FDKN) and ours.channels != theirs.channels:
+            example = self._draw(self.dataset, self.config, 0, self._rooms, slice(None))
+            depth = example.depth[:, : theirs.depth_channels]
+            try:
+                source = narrowed(source, ours.widths, ours.n1, ours.n2, example.guidance, depth)
+            except ConfigError as error:
+                raise ConfigError(f"{init}: {error}") from None
+            begun_from = " of a wider network"
         known, weights = source.state_dict(), {}
         for name, own in self.network.state_dict().items():
             weights[name] = known[name].to(self.device)
@@ -362,8 +367,13 @@ class Trainer:
         self.network.load_state_dict(weights)
         scale = f"{info.scale}x" if info.scale else "many scales"
         self._begun_from = f"{info.training.get('data')}, {scale}, {info.training.get('steps')} steps{begun_from}"
-        if terms := [text for text in (info.training.get("terms"), self._card.get("terms")) if text]:
-            self._card["terms"] = "; ".join(dict.fromkeys(terms))
+        self._add_terms(info.training.get("terms", ""))
+
+    def _add_terms(self, *terms: str) -> None:
+        """Terms of what the model is made of come before those that its card has; none is said twice."""
+        found = [part for text in (*terms, self._card.get("terms", "")) for part in text.split("; ") if part]
+        if found:
+            self._card["terms"] = "; ".join(dict.fromkeys(found))
 
     def _read_state(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE
@@ -387,7 +397,9 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.seconds = state["step"], state["seconds"]
-            self._begun_from, self._card = state["begun_from"], state.get("card", self._card)
+            self._begun_from, given = state["begun_from"], self._card
+            self._card = dict(state.get("card", given))
+            self._add_terms(self._card.pop("terms", ""), given.get("terms", ""))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch's, for tensors that do not fit
             reason = str(error).partition("\n")[0]
             raise CheckpointError(f"{self.out / STATE}: not the state of this run ({reason})") from None

@@ -27,10 +27,11 @@ import torch
 from PIL import Image
 
 from dkn import checkpoint
+from dkn.checkpoint import ModelInfo
 from dkn.data.nyu import NYU
 from dkn.data.sample import Sample
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks import NetworkConfig, narrowed
+from dkn.networks import NetworkConfig, build, narrowed
 from dkn.sensors import SENSORS
 from dkn.training import TrainConfig, Trainer, draw_batch
 from dkn.training.config import ANY_SCALE, recipe
@@ -408,6 +409,10 @@ def test_it_begins_with_a_wider_network(dataset, tmp_path):
     trainer.save()
     begun_from = checkpoint.load(tmp_path / "small" / "model.safetensors")[1].training["begun_from"]
     assert begun_from == "nyu, 4x, 0 steps of a wider network"
+    told = build(dataclasses.replace(wide, depth_channels=4))
+    checkpoint.save(tmp_path / "told.safetensors", told, ModelInfo(told.config, 4, 10.0))
+    with pytest.raises(ConfigError, match="another network than"):  # which no crop here could be shown to
+        Trainer(dataset, TINY, tmp_path / "told", init=tmp_path / "told.safetensors")
     wider = dataclasses.replace(TINY, network=dataclasses.replace(wide, n1=wide.n1 + 1))
     with pytest.raises(ConfigError, match="channels"):
         Trainer(dataset, wider, tmp_path / "wider", init=init)
@@ -430,6 +435,9 @@ def test_the_file_says_under_which_terms_it_was_made(dataset, tmp_path):
         Trainer(dataset, TINY, tmp_path / f"second{given}", init=init, card={"terms": given} if given else {}).save()
         assert card(f"second{given}")["terms"] == expected
         assert "held_out" not in card(f"second{given}")
+    for given in ("research", "research", "", "attribution"):
+        Trainer(dataset, TINY, tmp_path / "second", resume=True, init=init, card={"terms": given}).save()
+    assert card("second")["terms"] == "non-commercial; research; attribution"
     Trainer(dataset, TINY, tmp_path / "plain").save()
     assert "terms" not in card("plain")
 
