@@ -178,7 +178,12 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
     for model in options.model:
         path = find_model(model, scale)
         upsampler = Upsampler(
-            path, device=options.device, engine=options.engine, precision=options.precision, fill_holes=True
+            path,
+            device=options.device,
+            engine=options.engine,
+            precision=options.precision,
+            fill_holes=True,
+            align_color=options.align_color,
         )
         name = str(path) if path.stem in outputs else path.stem
         outputs[name] = upsampler(sample.color, low)

@@ -26,6 +26,7 @@ from refusals import refused
 from dkn.cli import main
 from dkn.depth import DEGRADATIONS
 from dkn.networks import NetworkConfig
+from dkn.upsampler import Upsampler
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,17 @@ def test_kernels(tiny_nyu, tmp_path):
     picture = cv2.imread(str(tmp_path / "k.png"))
     assert picture.shape[1] > 2 * 3 * 14 * 23  # three panels a model
     assert np.ptp(picture) == 255
+
+
+@pytest.mark.parametrize("more", [[], ["--show-kernels", "20,30"]])
+def test_colour_is_moved_or_not_as_it_is_told(tiny_nyu, tmp_path, monkeypatch, more):
+    """In pictures of kernels, too."""
+    told = []
+    monkeypatch.setattr(Upsampler, "_aligned", lambda of, color, _: told.append(of.align_color) or color)
+    figure = f"--figure={tmp_path / 'k.png'}"
+    for option in ("--align-color", "--no-align-color"):
+        assert run(tiny_nyu, "--model=fdkn_x8", "--limit=1", option, figure, *more) == 0
+    assert set(told[: len(told) // 2]) == {True} and set(told[len(told) // 2 :]) == {False}
 
 
 def test_mistakes(tiny_nyu, tmp_path, capfd):
