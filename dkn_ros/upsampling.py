@@ -134,7 +134,8 @@ class Upsampling:
                 self._sizes, self._target = sizes, self._begin(color, depth)
             (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
         reduced = reduce_color(color, step.decimation)
-        guide = alignment(reduced, depth) if alignment else reduced
+        limits = self._options.min_depth, self._options.max_depth
+        guide = alignment(reduced, depth, limits) if alignment else reduced
         result = upsampler(guide, depth)
         self._latest, self.displacement = upsampler, alignment.displacement if alignment else (0, 0)
         return temporal(guide, result, stamp, depth) if temporal.weight else result

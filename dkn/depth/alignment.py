@@ -80,12 +80,17 @@ class ColorAlignment:
         """Of the last frame."""
         self._skip = 0
 
-    def __call__(self, color: NDArray[np.uint8], depth: Depth) -> NDArray[np.uint8]:
-        """As `align_color`, with the frames before this one in mind."""
+    def __call__(
+        self, color: NDArray[np.uint8], depth: Depth, limits: tuple[float, float] = (0.0, math.inf)
+    ) -> NDArray[np.uint8]:
+        """As `align_color`, with the frames before this one in mind; depth outside of `limits`, in metres, is
+        unknown."""
         if self._skip:
             self._skip -= 1
             return color
-        self.displacement = displacement(color, depth, self.displacement)
+        inside = (depth >= limits[0]) & (depth <= limits[1])
+        known = np.where(inside, depth, np.float32(np.nan))
+        self.displacement = displacement(color, known, self.displacement)
         if self.displacement == (0, 0):
             self._skip = SKIPPED
         return moved(color, self.displacement)

@@ -132,6 +132,20 @@ def test_colour_is_moved_onto_depth(monkeypatch):
         np.testing.assert_array_equal(color, colors[name])
 
 
+def test_depth_out_of_range_does_not_move_colour(monkeypatch):
+    """Stripes beyond max_depth, 7 pixels beside those of colour; a box that colour has in its place."""
+    depth, color = np.full((480, 640), 3, np.float32), np.full((480, 640, 3), 200, np.uint8)
+    depth[:, 300:], color[:, 300:] = 1.5, 50
+    for x in range(40, 280, 20):
+        depth[:, x] = 8
+        color[:, x + 7 : x + 9] = 0
+    monkeypatch.setattr(Sleeper, "__call__", lambda _, color, depth: np.ones(color.shape[:2], np.float32))
+    for max_depth, expected in ((4.0, (0, 0)), (65.0, (-7, 0))):
+        upsampling, _ = make(max_depth=max_depth)
+        upsampling(color, depth, 0.0)
+        assert upsampling.displacement == expected
+
+
 def test_the_average_over_time_knows_what_was_measured(monkeypatch):
     """An output that jumps is averaged over a measurement that does not, and not over one that does."""
     depths = iter([1.0, 2.0, 1.0])
