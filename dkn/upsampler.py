@@ -223,10 +223,11 @@ class Upsampler:
         Returns:
             `engine_times`, measured or remembered.
         """
-        for _ in range(autotuning.FRAMES):
-            self(color, depth)
-        if self._latest:
-            self._latest.run.autotuner.wait()
+        for frames in (1, autotuning.FRAMES):  # after the times of another size, if they are under way
+            for _ in range(frames):
+                self(color, depth)
+            if self._latest:
+                self._latest.run.autotuner.wait()
         return self.engine_times
 
     @property

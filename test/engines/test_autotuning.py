@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -203,6 +204,24 @@ def test_where_the_fastest_fails_the_one_before_it_goes_on(made):
     assert runner.engine.choice.name == "broken"
     run(runner, 1)
     assert runner.engine.choice.name == "slow"
+
+
+def test_no_frame_waits_for_the_times_of_another_size(made, monkeypatch):
+    candidates, done = choices("slow", "quick"), threading.Event()
+    runner = Runner(idle_network(), candidates, candidates)
+    make = runner.autotuner._make
+    monkeypatch.setattr(runner.autotuner, "_make", lambda choice: done.wait(60) and make(choice))
+    color, depth = images(1, *SIZE)
+    for _ in range(FRAMES):
+        runner(color, depth)
+    color, depth = images(1, 16, 24)
+    for _ in range(2 * FRAMES):
+        runner(color, depth)  # while the other engine is being made
+    assert runner.autotuner.under_way and not runner.autotuner.times
+    done.set()
+    runner.autotuner.wait()
+    run(runner, 1, (16, 24))
+    assert all(recall(runner.autotuner.subject, size) for size in (SIZE, (16, 24)))
 
 
 def test_without_candidates_nothing_is_measured(made, cache):

@@ -89,6 +89,8 @@ class Autotuner:
         self._network, self._choices, self._make, self._use = network, choices, make, use
         self._size: tuple[int, int] | None = None
         self._frames = 0
+        self._timed: tuple[int, int] | None = None
+        """The size that engines were, or are, timed for last."""
         self._thread: threading.Thread | None = None
 
     def frame(self, serving: Engine, color: Tensor, depth: Tensor) -> None:
@@ -97,8 +99,9 @@ class Autotuner:
         if size != self._size:
             self._size, self._frames = size, 0
         self._frames += 1
-        if self._frames == FRAMES and len(self._choices) > 1:
-            self.wait()
+        due = self._frames >= FRAMES and size != self._timed and len(self._choices) > 1
+        if due and not self.under_way:  # no frame waits for the times of another size
+            self._timed = size
             images = _middle(color, depth)
             # Waited for when Python ends, because a runtime in the middle of its work then aborts the process.
             self._thread = threading.Thread(target=self._hold, args=(serving, size, *images), name="engines")
