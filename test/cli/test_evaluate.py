@@ -105,7 +105,7 @@ def test_kernels(tiny_nyu, tmp_path):
 def test_colour_is_moved_or_not_as_it_is_told(tiny_nyu, tmp_path, monkeypatch, more):
     """In pictures of kernels, too."""
     told = []
-    monkeypatch.setattr(Upsampler, "_aligned", lambda of, color, _: told.append(of.align_color) or color)
+    monkeypatch.setattr(Upsampler, "_aligned", lambda _, color, low, options: told.append(options.align_color) or color)
     figure = f"--figure={tmp_path / 'k.png'}"
     for option in ("--align-color", "--no-align-color"):
         assert run(tiny_nyu, "--model=fdkn_x8", "--limit=1", option, figure, *more) == 0

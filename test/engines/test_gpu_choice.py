@@ -101,13 +101,13 @@ def test_a_lost_gpu_ends_on_the_cpu(upsampler, monkeypatch, first):
     """Whichever call to it fails first."""
     uploads = []
 
-    def upload(self: Upsampler, array: np.ndarray, device: torch.device) -> torch.Tensor:
+    def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
         uploads.append(device.type)
         if device.type == "cuda" and first == "upload":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return torch.from_numpy(np.array(array)).to("meta" if device.type == "cuda" else "cpu")
 
-    monkeypatch.setattr(Upsampler, "_upload", upload)
+    monkeypatch.setattr("dkn.upsampler._upload", upload)
     for _ in range(2):
         result = upsampler(np.zeros((16, 16, 3), np.uint8), np.full((2, 2), 2, np.float32))
         np.testing.assert_allclose(result, 2, atol=1e-5)
