@@ -36,6 +36,7 @@ from dkn.depth.alignment import align_color
 from dkn.depth.confidence import confidence
 from dkn.depth.frame import compiling, is_compiling, stages, validity
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
+from dkn.depth.units import measured
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
 from dkn.engines.selection import autotuning
@@ -373,15 +374,14 @@ def _upload(array: np.ndarray, device: torch.device) -> Tensor:
 
 def _measured(low: np.ndarray, options: Options) -> np.ndarray:
     """The depth as it is where it is valid, else NaN. On the host; `validity` where the network runs."""
-    inside = (low > 0) & (low >= options.min_depth) & (low <= options.max_depth)
-    return np.where(inside, low, np.float32(np.nan))
+    return measured(low, options.min_depth, options.max_depth)
 
 
 def _known_or_small(color: np.ndarray, low: np.ndarray, result: np.ndarray, options: Options) -> np.ndarray:
     """(H, W) bool: where something was measured, or a small hole is."""
-    measured = _measured(low, options)
-    small = small_holes(measured, options.hole_width * math.sqrt(3 * low.size / color.size))
-    known, maps = np.isfinite(measured) | small, (torch.from_numpy(m)[None, None] for m in (measured, result))
+    sensed = _measured(low, options)
+    small = small_holes(sensed, options.hole_width * math.sqrt(3 * low.size / color.size))
+    known, maps = np.isfinite(sensed) | small, (torch.from_numpy(m)[None, None] for m in (sensed, result))
     guide = torch.from_numpy(np.array(color, order="C"))
     return np.asarray(upsample_validity(torch.from_numpy(known)[None, None], guide, *maps)[0, 0].numpy())
 

@@ -133,8 +133,8 @@ class Upsampling:
             if (sizes := (color.shape, depth.shape)) != self._sizes:
                 self._sizes, self._target = sizes, self._begin(color, depth)
             (step, upsampler), temporal, alignment = self._current, self._temporal, self._alignment
+            limits = self._options.min_depth, self._options.max_depth
         reduced = reduce_color(color, step.decimation)
-        limits = self._options.min_depth, self._options.max_depth
         guide = alignment(reduced, depth, limits) if alignment else reduced
         result = upsampler(guide, depth)
         self._latest, self.displacement = upsampler, alignment.displacement if alignment else (0, 0)

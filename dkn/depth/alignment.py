@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from dkn.depth import kernels
 from dkn.depth.kernels import numpy_alignment
 from dkn.depth.resample import reduce_color
-from dkn.depth.units import Depth
+from dkn.depth.units import Depth, measured
 
 try:
     from dkn.depth.kernels import numba_alignment as compiled
@@ -88,9 +88,7 @@ class ColorAlignment:
         if self._skip:
             self._skip -= 1
             return color
-        inside = (depth >= limits[0]) & (depth <= limits[1])
-        known = np.where(inside, depth, np.float32(np.nan))
-        self.displacement = displacement(color, known, self.displacement)
+        self.displacement = displacement(color, measured(depth, *limits), self.displacement)
         if self.displacement == (0, 0):
             self._skip = SKIPPED
         return moved(color, self.displacement)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.depth import kernels
+from dkn.ops.rows import stacked
 
 try:
     from dkn.depth.kernels import numba_resample as compiled
@@ -61,7 +62,7 @@ def fill_holes(depth: Tensor, valid: Tensor) -> Tensor:
     """
     if serves(compiled, depth):
         maps = zip(depth.numpy(), valid.numpy(), strict=True)
-        return torch.from_numpy(_stacked([compiled.fill_holes(d[0], v[0]) for d, v in maps])[:, None])
+        return torch.from_numpy(stacked([compiled.fill_holes(d[0], v[0]) for d, v in maps])[:, None])
     if max(depth.shape[2:]) == 1 or (is_readable(valid) and bool(valid.all())):
         return depth
     height, width = depth.shape[2:]
@@ -117,7 +118,7 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
     radius = radii(depth, size, reach)
     if serves(compiled, depth):
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
-        return torch.from_numpy(_stacked([compiled.local_range(d, v, radius, OVERSHOOT) for d, v in maps]))
+        return torch.from_numpy(stacked([compiled.local_range(d, v, radius, OVERSHOOT) for d, v in maps]))
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
@@ -142,7 +143,7 @@ def clamp(result: Tensor, bounds: Tensor, unit: Tensor | float = 1.0, start: Ten
     if serves(compiled, result):
         maps = zip(result.numpy()[:, 0], bounds.numpy(), strict=True)
         clamped = [compiled.clamp(r, b[0], b[1], float(unit), float(start)) for r, b in maps]
-        return torch.from_numpy(_stacked(clamped)[:, None])
+        return torch.from_numpy(stacked(clamped)[:, None])
     low, high = F.interpolate(bounds, size=tuple(result.shape[2:]), mode="nearest-exact").chunk(2, dim=1)
     return (result * unit + start).clamp(low, high)
 
@@ -165,11 +166,6 @@ def serves(kernel: object, tensor: Tensor) -> bool:
 def is_readable(tensor: Tensor) -> bool:
     """Whether its values may decide what is done next: a GPU would wait for the answer, and a CUDA graph cannot."""
     return not tensor.is_cuda
-
-
-def _stacked(maps: list[np.ndarray]) -> np.ndarray:
-    """Along a new first axis; one alone is not copied."""
-    return np.stack(maps) if len(maps) > 1 else maps[0][None]
 
 
 def _local_max(x: Tensor, radius: tuple[int, int]) -> Tensor:

@@ -61,6 +61,12 @@ def to_metres(raw: np.ndarray, unit: float = 1e-3, min_depth: float = 0.0, max_d
     return metres
 
 
+def measured(depth: Depth, min_depth: float, max_depth: float) -> Depth:
+    """Metres as they are where they are positive and within the limits, in a copy; NaN elsewhere."""
+    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
+    return np.where(inside, depth, np.float32(np.nan))
+
+
 def to_millimetres(metres: np.ndarray) -> np.ndarray:
     """float32 metres with NaN → uint16 millimetres with 0 for invalid, and for what 16 bits cannot say."""
     millimetres = np.rint(metres * np.float32(1e3))

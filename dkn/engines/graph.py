@@ -35,7 +35,7 @@ from dkn.engines.quantisation import quantise
 from dkn.networks import KernelNetwork
 from dkn.ops.numba_average import Average
 from dkn.ops.numba_cells import color_cells, depth_cells
-from dkn.ops.rows import in_rows
+from dkn.ops.rows import in_rows, stacked
 from dkn.utils.device import has_native_bf16
 from dkn.utils.signals import keep_signal_stack
 
@@ -83,7 +83,7 @@ class GraphEngine(Engine):
             "color": lambda: [color_cells(image, phases) for image in color.numpy()],
             "depth": lambda: [depth_cells(image, phases, self._parts) for image in depth.numpy()],
         }
-        return {name: _stacked(cells[name]()) for name in self._inputs}
+        return {name: stacked(cells[name]()) for name in self._inputs}
 
     def features(self, cells: Arrays) -> Arrays:
         """What comes out of it."""
@@ -96,7 +96,7 @@ class GraphEngine(Engine):
             self._average(sample[0], {name: f[i : i + 1] for name, f in features.items()}, runtime)
             for i, sample in enumerate(depth.numpy())
         ]
-        return torch.from_numpy(_stacked(results)[:, None])
+        return torch.from_numpy(stacked(results)[:, None])
 
     def _average(self, depth: np.ndarray, features: Arrays, runtime: Runtime) -> np.ndarray:
         """(H, W), features of one image → (H, W)."""
@@ -141,11 +141,6 @@ class GraphEngine(Engine):
     @abstractmethod
     def runtime(self, batch: int, height: int, width: int) -> Runtime:
         """The graphs for some images of this size in whole cells; the second for `band` rows of one."""
-
-
-def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
-    """Along a new first axis; one alone is not copied."""
-    return np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
 
 
 class OpenVINOEngine(GraphEngine):

@@ -46,6 +46,11 @@ def border(size: tuple[int, ...], window: int, multiple: int = 1) -> tuple[int, 
     return pad, pad + -height % multiple, pad + -width % multiple
 
 
+def stacked(maps: list[np.ndarray]) -> np.ndarray:
+    """Along a new first axis; one alone is not copied."""
+    return np.stack(maps) if len(maps) > 1 else maps[0][None]
+
+
 def in_rows(kernel: Callable[..., None], rows: int, *arguments: object) -> None:
     """Run kernel(first row, last row, *arguments) over all rows, in as many threads as torch may use.
 

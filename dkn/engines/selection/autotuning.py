@@ -139,7 +139,8 @@ class Autotuner:
     def _outdated(self, times: Times, serving: Engine, color: Tensor, depth: Tensor) -> bool:
         """Whether these were measured while the machine was far slower than now. Slower now is no reason: what runs
         beside today would be in today's times."""
-        remembered = times.get(str(serving), 0.0)
+        if (remembered := times.get(str(serving))) is None:
+            return False
         return STALE * min(self._time(serving, color, depth) for _ in range(RUNS)) < remembered
 
     def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
