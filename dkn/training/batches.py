@@ -24,6 +24,8 @@ A model for real sensors is trained on a mixture: each crop draws a data set, a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +44,8 @@ from dkn.training.mixture import EXACT, Inputs, Mixture, Part, draw_input, draw_
 
 OCCLUDED = 32
 """Pixels around a crop whose depth decides what a simulated camera sees in it: nearer things hide what lies behind."""
+MEANT = 8
+"""Every so many rows and columns say how bright a picture is."""
 
 
 class Batch(NamedTuple):
@@ -89,10 +93,12 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
     apart = config.phases < STRIDE**2
     margin = phases.margin(config.network.window) if apart else 0
     shown, known = _low_resolution(sample, rows, columns, margin, scale, kind, inputs, config, rng)
-    color = sample.color
-    if config.color_jitter:  # of the whole picture: its mean brightness is what contrast is relative to
-        color = jitter(color, config.color_jitter, rng)
-    guidance = torch.from_numpy(_cut(color, rows, columns, margin)).permute(2, 0, 1).float() / 255
+    change = None
+    if config.color_jitter:
+        mean = float(sample.color[::MEANT, ::MEANT].mean())
+        change = partial(jitter, strength=config.color_jitter, rng=rng, mean=mean)
+    color = _cut(sample.color, rows, columns, margin, change)
+    guidance = torch.from_numpy(color).permute(2, 0, 1).float() / 255
     depth = sample.depth[rows.start : rows.stop, columns.start : columns.stop] / np.float32(config.depth_range)
     target = torch.from_numpy(depth)[None]
     known = known & target.isfinite()
@@ -162,10 +168,17 @@ def _low_resolution(
     return torch.from_numpy(view).permute(2, 0, 1), valid.any().view(1, 1, 1)
 
 
-def _cut(image: np.ndarray, rows: range, columns: range, margin: int) -> np.ndarray:
-    """A rectangle of (H, W, C) and `margin` pixels around it, zero beyond the image."""
+def _cut(
+    image: np.ndarray,
+    rows: range,
+    columns: range,
+    margin: int,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """A rectangle of (H, W, C) and `margin` pixels around it, as `change` makes it, zero beyond the image."""
     wanted = [range(part.start - margin, part.stop + margin) for part in (rows, columns)]
     there = [range(max(w.start, 0), min(w.stop, n)) for w, n in zip(wanted, image.shape, strict=False)]
     cut = image[there[0].start : there[0].stop, there[1].start : there[1].stop]
+    cut = change(cut) if change else cut
     beyond = [(t.start - w.start, w.stop - t.stop) for w, t in zip(wanted, there, strict=True)]
     return np.pad(cut, (*beyond, (0, 0)))

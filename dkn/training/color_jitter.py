@@ -21,13 +21,15 @@ import numpy as np
 from dkn.networks import LUMA
 
 
-def jitter(color: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def jitter(color: np.ndarray, strength: float, rng: np.random.Generator, mean: float | None = None) -> np.ndarray:
     """Brightness, contrast and saturation times a random factor between 1 - strength and 1 + strength each, then a
     gamma between e^-strength and e^strength.
 
     Args:
         color: (H, W, 3) RGB, 0 to 255.
         strength: 0 to 1; 0 changes nothing.
+        mean: brightness that contrast is relative to, 0 to 255; None: of these pixels. Of a part of a picture it is
+            the whole picture's.
 
     Returns:
         The same, float32, not rounded.
@@ -35,7 +37,7 @@ def jitter(color: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
     gamma = np.float32(np.exp(rng.uniform(-strength, strength)))
     bright = color.astype(np.float32) * (brightness / 255)
-    mean = bright.mean()
-    contrasted = mean + contrast * (bright - mean)
+    middle = bright.mean() if mean is None else np.float32(mean / 255) * brightness
+    contrasted = middle + contrast * (bright - middle)
     grey = (contrasted @ np.array(LUMA, np.float32))[..., None]
     return np.asarray(255 * (grey + saturation * (contrasted - grey)).clip(0, 1) ** gamma)

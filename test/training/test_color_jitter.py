@@ -63,3 +63,9 @@ def test_results_stay_colours(picture):
     assert min(r.min() for r in results) >= 0
     assert max(r.max() for r in results) <= 255
     assert len({float(r.mean()) for r in results}) == 30
+
+
+def test_a_part_changes_as_it_does_in_the_whole_picture(picture):
+    whole = jitter(picture, 0.3, np.random.default_rng(2))
+    part = jitter(picture[3:9, 4:], 0.3, np.random.default_rng(2), mean=float(picture.mean()))
+    np.testing.assert_allclose(part, whole[3:9, 4:], atol=1e-2)
