@@ -1,5 +1,5 @@
 # make demo   the node on a recording of the project's own; BAG=path COLOR=topic DEPTH=topic SCALE=n for one of yours;
-#             RATE=30 DECIMATION=n: its target_rate and decimation; CPU=avx2 or avx_vnni: as on a CPU that has no more
+#             RATE=0 DECIMATION=n: its target_rate (by default the recording's) and decimation; CPU=avx2 or avx_vnni: as on a CPU that has no more
 # make test   lint, types and the whole test suite, CPU=avx2: as on a CPU that has no more; make test-slow: what takes minutes
 # make soak   the node at work for MINUTES=30, with a verdict on rate, memory, file descriptors and threads
 # make rates  does the node keep the rate of several cameras, on this computer? CPU=avx2: with OpenVINO and Numba kept to that

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from dkn.depth import reduce_color
 from dkn.depth.alignment import ColorAlignment, Displacement
 from dkn.depth.temporal import TemporalFilter
 from dkn.engines.folding import flops
-from dkn.engines.selection.memory import recall, remember
+from dkn.engines.selection.memory import last_size, recall, remember
 from dkn_ros.parameters import Options
 from dkn_ros.pipeline.target_rate import Step, TargetRate
 
@@ -82,8 +83,7 @@ class Upsampling:
         self._lock = threading.Lock()
         self._options = options
         self._change: threading.Thread | None = None
-        self._current = Step(options.mode, options.decimation or 1), make(options.mode, options)
-        self.upsampler.warm_up(options.scale or STARTUP_SCALE)
+        self._current = self._at_start()
         self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
         self.displacement: Displacement = (0, 0)
@@ -96,6 +96,22 @@ class Upsampling:
         """Which step towards `target_rate` cannot be used, and why; empty if none was found to be so."""
         if options.mode.startswith("dkn"):
             log(price(options.mode, options.scale or STARTUP_SCALE))
+
+    def _at_start(self) -> tuple[Step, Upsampler]:
+        """What kept `target_rate` last time on this computer, if that is known; else the mode's own model."""
+        options = self._options
+        if options.target_rate and (size := last_size(self._subject())):
+            with suppress(Exception):  # whatever it is, the first frame finds it again, and says it
+                step = self._target_rate(size, recall(self._subject(), size)).step
+                upsampler = self._warm(step.model)
+                self._log(f"target_rate {options.target_rate:g} Hz: begins with {step}, by what frames took last time")
+                return step, upsampler
+        return Step(options.mode, options.decimation or 1), self._warm(options.mode)
+
+    def _warm(self, model: str) -> Upsampler:
+        upsampler = self._make(model, self._options)
+        upsampler.warm_up(self._options.scale or STARTUP_SCALE)
+        return upsampler
 
     @property
     def upsampler(self) -> Upsampler:
@@ -152,7 +168,8 @@ class Upsampling:
             if set(target.times) != self._kept:
                 self._kept = set(target.times)
                 times = {str(step): 1e3 * seconds for step, seconds in target.times.items()}
-                remember(self._subject(depth), color.shape[:2], times)
+                for subject in (self._subject(depth), self._subject()):
+                    remember(subject, color.shape[:2], times)
             if step is not None:
                 self._start(step, target, color, depth)
 
@@ -162,10 +179,10 @@ class Upsampling:
         self._change = threading.Thread(target=self._go_to, args=given, name="model", daemon=True)
         self._change.start()
 
-    def _subject(self, depth: np.ndarray) -> str:
-        """What the times of steps are kept under."""
-        height, width = depth.shape
-        return f"frames of {self._options.mode}, depth {width}x{height}"
+    def _subject(self, depth: np.ndarray | None = None) -> str:
+        """What the times of steps are kept under: for depth of its size, or for what came last."""
+        size = "" if depth is None else f", depth {depth.shape[1]}x{depth.shape[0]}"
+        return f"frames of {self._options.mode}{size}"
 
     def apply(self, changed: Options) -> None:
         """Take over options that may change at run time.
@@ -203,33 +220,40 @@ class Upsampling:
         return values | {f"engine {name} [ms]": ms for name, ms in self.upsampler.engine_times.items()}
 
     def _begin(self, color: np.ndarray, depth: np.ndarray) -> TargetRate | None:
-        """The steps for images of these sizes; None if no rate is asked for. Goes to the one that kept it last time.
-
-        Where nothing is known, large images are tried reduced: if the rate leaves room for more, that shows, and full
-        HD tried at full size takes most memory for what most computers cannot do.
-        """
-        options, self.unusable = self._options, ""
-        if not options.target_rate:
+        """Decides the step for images of these sizes, and goes to the one that kept the rate last time; None if no
+        rate is asked for."""
+        self.unusable = ""
+        if not self._options.target_rate:
             return None
-        decimations = (options.decimation,) if options.decimation else DECIMATIONS
-        costs = {}
-        for decimation in decimations:
-            if decimation > 1 and not options.decimation and color.shape[1] < decimation * LEAST_WIDTH:
-                continue
-            for model in family(options.mode):
-                weights = find_model(model, options.scale or STARTUP_SCALE).stat().st_size
-                costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
-        times = recall(self._subject(depth), color.shape[:2])
-        known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
-        pixels, most = color.shape[0] * color.shape[1], max(step.decimation for step in costs)
-        first = next(s for s in costs if s.decimation == most or pixels <= AT_FIRST * s.decimation**2)
-        target = TargetRate(options.target_rate, costs, known, first)
-        self._kept = set(known)
+        size = color.shape[0], color.shape[1]
+        # Depth of another size changes little.
+        target = self._target_rate(size, recall(self._subject(depth), size) or recall(self._subject(), size))
+        self._kept = set()  # so that they count as what came last
         model, upsampler = self._current[0].model, self.upsampler
         self._current = Step(model, target.step.decimation), upsampler
         if target.step.model != model:
             self._start(target.step, target, color, depth)
         return target
+
+    def _target_rate(self, size: tuple[int, int], times: Mapping[str, float]) -> TargetRate:
+        """With the steps for colour of a size (H, W), of which these milliseconds are known, by the steps' names.
+
+        Where nothing is known, large images are tried reduced: if the rate leaves room for more, that shows, and full
+        HD tried at full size takes most memory for what most computers cannot do.
+        """
+        options, (height, width) = self._options, size
+        decimations = (options.decimation,) if options.decimation else DECIMATIONS
+        costs = {}
+        for decimation in decimations:
+            if decimation > 1 and not options.decimation and width < decimation * LEAST_WIDTH:
+                continue
+            for model in family(options.mode):
+                weights = find_model(model, options.scale or STARTUP_SCALE).stat().st_size
+                costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
+        known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
+        most = max(step.decimation for step in costs)
+        first = next(s for s in costs if s.decimation == most or height * width <= AT_FIRST * s.decimation**2)
+        return TargetRate(options.target_rate, costs, known, first)
 
     def _go_to(self, step: Step, target: TargetRate, options: Options, color: np.ndarray, depth: np.ndarray) -> None:
         """On a thread of its own: make what a step needs, warm it up, and put it to use."""

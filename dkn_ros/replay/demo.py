@@ -20,7 +20,10 @@ Without a recording of the user's, one is made: a rendered room with exact depth
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -42,10 +45,12 @@ from dkn_ros.parameters import Options
 from dkn_ros.replay import command
 from dkn_ros.replay.accuracy import BICUBIC, OUTPUT, Example
 from dkn_ros.replay.playback import Playback
+from dkn_ros.replay.player import play
 from dkn_ros.replay.rendered_bag import record_synthetic
 from dkn_ros.terminal import exit_status, say
 
 FRAMES = 90
+SETTLING_S = 15.0  # that the node is given to find its model, on a computer that is new to it
 OUT = Path("out")
 _RED = 255, 0, 0
 _MIN_CONFIDENCE = 0.7  # that docs/confidence.md recommends
@@ -59,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--depth", help="its topic of depth images, registered to colour; likewise")
     parser.add_argument("--scale", type=int, default=8, help="reduce depth by this factor before it is sent")
     parser.add_argument("--mode", default=Options.mode, help="the node's parameter mode [%(default)s]")
-    parser.add_argument("--rate", type=float, default=Options.target_rate, help="the node's parameter target_rate [Hz]")
+    parser.add_argument(
+        "--rate", type=float, help="the node's parameter target_rate [Hz]; default: the recording's; 0: --mode alone"
+    )
     parser.add_argument("--decimation", type=int, default=Options.decimation, help="the node's parameter decimation")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for demo.png and demo.json")
     options = parser.parse_args(arguments)
@@ -70,15 +77,18 @@ def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     bag = options.bag or _recording(options.out / "recording")
     choice = topic_choice.choose(bag, options.color, options.depth)
+    rate = options.rate if options.rate is not None else _rate(bag, choice.color)
     playback = Playback(
         bag,
         choice.color,
         choice.depth,
         truth=None if options.bag else bags.DEPTH_TRUTH_TOPIC,
         scale=options.scale,
-        parameters={"mode": options.mode, "target_rate": options.rate, "decimation": options.decimation},
+        parameters={"mode": options.mode, "target_rate": rate, "decimation": options.decimation},
     )
     _time_engines(playback, options.mode)
+    if rate:
+        _find_model(playback)
     outcome = command.run(playback)
     say(f"\n{bag}: depth reduced {options.scale}x, upsampled by the node to the colour images' size")
     say(outcome.table())
@@ -105,6 +115,21 @@ def _time_engines(playback: Playback, mode: str) -> None:
     times = Upsampler(mode).time_engines(color, depth)
     if times:
         print(f"engines at {_size(color)}: {in_words(times)} ({time.monotonic() - begun:.0f} s)")
+
+
+def _rate(bag: Path, topic: str) -> float:
+    """Messages a second of a recording."""
+    begin, end = bags.span_ns(bag)
+    return round(1e9 * (bags.count(bag, [topic]) - 1) / (end - begin), 1) if end > begin else 0.0
+
+
+def _find_model(playback: Playback) -> None:
+    """Let a node find what keeps `target_rate` on this computer, which the next one will remember: it takes longer than
+    the recording. Points of it will do: means would take the processor from the node."""
+    begin, end = bags.span_ns(playback.bag)
+    loops = math.ceil(SETTLING_S / max(1e-9 * (end - begin), 0.1))
+    with tempfile.TemporaryDirectory() as folder:
+        play(dataclasses.replace(playback, loops=loops, stop_s=SETTLING_S, degradation="nearest"), Path(folder))
 
 
 def demo_picture(example: Example) -> np.ndarray:

@@ -168,7 +168,9 @@ class Outcome:
         """For the terminal."""
         dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()) or "none"
         latency = ", ".join(f"{name} {value:.0f}" for name, value in self.latency_ms.items()) or "none"
+        node = self.answers.health
         rows = {
+            "model": ", ".join(node[name] for name in ("model", "engine") if node.get(name)) or "none",
             "pairs sent": f"{self.pairs_in}",
             "pairs upsampled": f"{self.pairs_out}",
             "dropped": dropped,

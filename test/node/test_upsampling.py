@@ -181,6 +181,21 @@ def test_what_was_remembered_and_cannot_be_used_any_more(monkeypatch):
     assert run(again) == ("a_tiny", 1) and again.problem is None
 
 
+def test_it_begins_with_what_kept_the_rate_last_time():
+    """Whatever size depth has; where colour has another, it is tried anew."""
+    upsampling, _ = make(target_rate=50.0)
+    assert upsampling.upsampler.name == "a"
+    assert run(upsampling) == ("a_small", 1)
+    again, lines = make(target_rate=50.0)
+    assert again.upsampler.name == "a_small" and "begins with a_small" in lines[0]
+    again(COLOR, DEPTH[:-1], 0.0)
+    assert again._change is None and again.upsampler.name == "a_small"
+    again(COLOR[:-8], DEPTH, 0.0)
+    again._change.join()
+    assert again.upsampler.name == "a"
+    assert make()[0].upsampler.name == "a"  # no rate is asked for
+
+
 def test_where_there_is_one_size_only(models):
     (models / "a_small.safetensors").unlink(), (models / "a_tiny.safetensors").unlink()
     upsampling, lines = make(target_rate=50.0)
@@ -230,8 +245,9 @@ def test_a_mode_that_is_set_while_a_frame_of_a_new_size_begins(monkeypatch):
     setting = threading.Thread(target=upsampling.apply, args=(Options(mode="b"),))
 
     def recall(*_: object) -> dict[str, float]:
-        setting.start()
-        setting.join(0.2)
+        if setting.ident is None:
+            setting.start()
+            setting.join(0.2)
         return {}
 
     monkeypatch.setattr("dkn_ros.upsampling.recall", recall)
@@ -265,21 +281,20 @@ def test_a_step_that_a_change_of_mode_overtakes_is_dropped(monkeypatch):
 @pytest.mark.parametrize("remembered", [False, True])
 @pytest.mark.parametrize("error", [CheckpointError("damaged"), MemoryError()])
 def test_a_model_that_cannot_be_used_is_passed_over(monkeypatch, remembered, error):
-    """Tried once, and said once; those below it are tried."""
+    """Tried once with frames, and said once; those below it are tried."""
     if remembered:
         assert run(make(target_rate=50.0)[0]) == ("a_small", 1)
-    upsampling, lines = make(target_rate=50.0)
-    load, tried = upsampling._make, []
+    tried, lines = [], []
 
     def refuse(name: str, options: Options) -> Upsampler:
         if name == "a_small":
             tried.append(name)
             raise error
-        return load(name, options)
+        return Sleeper(name, options)
 
-    monkeypatch.setattr(upsampling, "_make", refuse)
+    upsampling = Upsampling(Options(mode="a", target_rate=50.0), refuse, lines.append)
     assert run(upsampling) == ("a_tiny", 1)
-    assert tried == ["a_small"]
+    assert len(tried) == 1 + remembered  # at the start too
     reason = str(error) or "MemoryError"
     assert upsampling.unusable == f"a_small cannot keep target_rate, since it cannot be used: {reason}"
     assert len(lines) == 1 and "a_tiny takes over from a" in lines[0]
@@ -291,14 +306,14 @@ def test_an_option_that_changes_while_a_model_is_loaded(monkeypatch):
     """The model is used all the same, with the option as it is by then."""
     upsampling, _ = make(target_rate=50.0)
     assert run(upsampling) == ("a_small", 1)
-    again, _ = make(target_rate=50.0)
-    load, go_on = again._make, threading.Event()
-    monkeypatch.setattr(again, "_make", lambda *given: go_on.wait(10) and load(*given))
-    again(COLOR, DEPTH, 0.0)  # which remembers that the small one keeps the rate
-    again.apply(dataclasses.replace(again._options, max_depth=7.0))
+    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=51.0))
+    load, go_on = upsampling._make, threading.Event()
+    monkeypatch.setattr(upsampling, "_make", lambda *given: go_on.wait(10) and load(*given))
+    upsampling(COLOR, DEPTH, 0.0)  # which remembers that the small one keeps this
+    upsampling.apply(dataclasses.replace(upsampling._options, max_depth=7.0))
     go_on.set()
-    again._change.join()
-    assert again.upsampler.name == "a_small" and again.upsampler.max_depth == 7
+    upsampling._change.join()
+    assert upsampling.upsampler.name == "a_small" and upsampling.upsampler.max_depth == 7
 
 
 def test_what_kept_the_rate_is_remembered():
@@ -306,7 +321,7 @@ def test_what_kept_the_rate_is_remembered():
     assert run(upsampling) == ("a_small", 1)
     again, lines = make(target_rate=50.0)
     assert run(again, 2) == ("a_small", 1)
-    assert lines == ["target_rate 50 Hz: a_small takes over from a"]
+    assert lines == ["target_rate 50 Hz: begins with a_small, by what frames took last time"]
     other, _ = make(target_rate=10.0)
     assert run(other, 2) == ("a", 1)
 

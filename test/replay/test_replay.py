@@ -41,6 +41,7 @@ from dkn_ros import bags
 from dkn_ros.bags.bag import _image
 from dkn_ros.messages.calibration import scaled_camera_info
 from dkn_ros.replay.command import _parameters
+from dkn_ros.replay.outcome import LOST, OF_PAIRS
 from dkn_ros.replay.playback import Playback
 from dkn_ros.replay.player import Answers
 from dkn_ros.replay.rendered_bag import record_synthetic
@@ -110,7 +111,8 @@ def test_every_pair_comes_back_and_errors_are_those_of_bicubic(bag, environment,
     outcome = json.loads((tmp_path / "o.json").read_text())
     assert set(outcome) >= KEYS
     assert outcome["pairs_in"] == 2 * FRAMES
-    assert outcome["pairs_out"] + sum(outcome["dropped"].values()) == 2 * FRAMES
+    lost = sum(outcome["dropped"].get(reason, 0) for reason in (*OF_PAIRS, LOST))  # the rest are counted by messages
+    assert outcome["pairs_out"] + lost == 2 * FRAMES
     assert outcome["pairs_out"] >= FRAMES  # a loaded machine may skip some, and says which
     assert outcome["resets"] == 1  # one way back in time, between the two passes
     assert 0 < outcome["latency_ms"]["p50"] <= outcome["latency_ms"]["p99"] <= outcome["latency_ms"]["max"]
@@ -202,6 +204,8 @@ def test_demo_draws_a_picture_and_fails_when_nothing_got_better(bag, environment
     ours, theirs = outcome["rmse_cm"], outcome["rmse_cm_bicubic"]
     assert result.returncode in ((0, 1) if ours == theirs else (int(ours > theirs),)), result.stderr
     assert ("FAILED" in result.stderr) == (result.returncode == 1)
+    assert outcome["run"]["parameters"]["target_rate"] == pytest.approx(5, abs=0.1)  # the recording's
+    assert f"model            {outcome['run']['node']['model']}, " in result.stdout
 
 
 def test_a_node_that_does_not_start_is_one_line(bag, environment):
