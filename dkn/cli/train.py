@@ -81,7 +81,7 @@ _HELP = {
     "crop": "pixels along a side; 0: whole pictures",
     "schedule": "of the learning rate; steps: divided by 5 after each quarter",
     "ema_decay": "of the moving average of the weights; 0: none",
-    "loss": "l1: the paper's; rmse: of each crop",
+    "loss": "l1: the paper's; rmse: of each crop; rmse+l1: the mean of both",
     "aligned": "crops begin on the low-resolution grid",
     "flips": "random mirror images",
     "color_jitter": "strength, 0 to 1, of random changes of colour",

@@ -26,7 +26,7 @@ from dkn.depth import DEGRADATIONS
 from dkn.errors import ConfigError
 from dkn.networks import STRIDE, NetworkConfig
 
-LOSSES = Literal["l1", "rmse"]
+LOSSES = Literal["l1", "rmse", "rmse+l1"]
 OPTIMISERS = Literal["adam", "muon"]
 SCHEDULES = Literal["cosine", "steps"]
 RECIPES = Literal["best", "paper"]
@@ -85,7 +85,8 @@ class TrainConfig:
     """Metres that the network sees as 1."""
     seed: int = 0
     loss: LOSSES = "rmse"
-    """Of each crop, in the mean over crops. l1: eq. (8). rmse: root mean square error, what evaluation counts."""
+    """Of each crop, in the mean over crops. l1: eq. (8). rmse: root mean square error, what evaluation counts. rmse+l1:
+    the mean of both, whose slopes are as long."""
     aligned: bool = True
     """Crops begin on the low-resolution grid. Else anywhere: `cells` has weights of its own for each of 16 pixels, and
     each has to be seen wherever it may lie between the measured ones."""

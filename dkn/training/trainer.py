@@ -64,9 +64,11 @@ def loss_of(output: Tensor, target: Tensor, known: Tensor, kind: LOSSES) -> Tens
     (N, 1, H, W)."""
     error = torch.where(known, output - target, 0)
     count = known.sum((1, 2, 3)).clamp(min=1)
-    if kind == "l1":
-        return (error.abs().sum((1, 2, 3)) / count).mean()
-    return (error.square().sum((1, 2, 3)) / count + 1e-8).sqrt().mean()  # the root has no slope at zero
+    kinds = {
+        "l1": error.abs().sum((1, 2, 3)) / count,
+        "rmse": (error.square().sum((1, 2, 3)) / count + 1e-8).sqrt(),  # the root has no slope at zero
+    }
+    return torch.stack([kinds[name].mean() for name in kind.split("+")]).mean()
 
 
 def _check_depth(dataset: Dataset) -> None:

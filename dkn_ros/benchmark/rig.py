@@ -40,7 +40,7 @@ from dkn.errors import ConfigError
 from dkn_ros.messages import compressed_depth, stamp_ns
 from dkn_ros.node_process import ended, node_process
 
-START_LIMIT = 90.0  # seconds until the first depth must have come
+LIMIT = 90.0  # seconds that anything the node should do may take
 QUEUE = 1  # messages that the camera keeps for those that ask again: no driver keeps fewer, and most of them no more
 FRAME = "camera_color_optical_frame"
 
@@ -58,7 +58,7 @@ class Rig:
         environment: of the node's process; by default that of this one.
 
     Raises:
-        ConfigError: the node ended, or no depth came within `START_LIMIT`.
+        ConfigError: the node ended, or what is waited for did not come within `LIMIT`.
     """
 
     def __init__(
@@ -117,12 +117,7 @@ class Rig:
 
     def start(self) -> None:
         """Wait for the first depth."""
-        end = time.monotonic() + START_LIMIT
-        while not self.round_trips_ms:
-            self.check()
-            if time.monotonic() > end:
-                raise ConfigError(f"no depth came back within {START_LIMIT:.0f} s")
-            time.sleep(0.05)
+        self._await("depth", self.round_trips_ms, 0)
 
     def stop_listening(self, seconds: float = 1.0) -> None:
         """Stop listening for a moment; the node goes idle meanwhile."""
@@ -134,9 +129,7 @@ class Rig:
         """`stop_listening`; then the seconds from listening again to the first depth."""
         self.stop_listening()
         known, begin = len(self.round_trips_ms), time.monotonic()
-        while len(self.round_trips_ms) == known:
-            self.check()
-            time.sleep(0.001)
+        self._await("depth", self.round_trips_ms, known)
         return time.monotonic() - begin
 
     def _listen(self) -> None:
@@ -148,12 +141,18 @@ class Rig:
         if self.node.poll() is not None:
             raise ended(self.node)
 
+    def _await(self, what: str, received: Sequence[object], known: int) -> None:
+        """Wait until more than `known` were received."""
+        end = time.monotonic() + LIMIT
+        while len(received) <= known:
+            self.check()
+            if time.monotonic() > end:
+                raise ConfigError(f"no {what} came from the node within {LIMIT:.0f} s")
+            time.sleep(0.001)
+
     def values(self) -> dict[str, str]:
         """What the node says of itself next."""
-        known = len(self.statuses)
-        while len(self.statuses) == known:
-            self.check()
-            time.sleep(0.005)
+        self._await("diagnostics", self.statuses, len(self.statuses))
         return {pair.key: pair.value for pair in self.statuses[-1][1].values}
 
     def _spin(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -28,8 +29,11 @@ pytest.importorskip("rclpy", reason="the rig needs rclpy: source a ROS 2, or ins
 
 from ros_harness import ENVIRONMENT
 
+from dkn.errors import ConfigError
+from dkn_ros.benchmark import rig
 from dkn_ros.benchmark import transport as benchmark
 from dkn_ros.benchmark.pass_through import PassThrough
+from dkn_ros.benchmark.rig import Rig
 from dkn_ros.benchmark.transport import OVERLOADS, Case, Overload, Result
 from dkn_ros.replay import command
 
@@ -96,6 +100,19 @@ def test_the_start_of_the_node_is_timed(capsys):
     assert benchmark.main(["--start", "--size", "64x48"]) == 0
     seconds = float(capsys.readouterr().out.split(":")[1].split()[0])
     assert 0.5 < seconds < benchmark.time.monotonic()  # Python and PyTorch alone take as long
+
+
+@pytest.mark.parametrize(("wait", "what"), [(Rig.start, "depth"), (Rig.values, "diagnostics")])
+def test_a_node_that_says_nothing_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, wait: Callable[[Rig], object], what: str
+) -> None:
+    monkeypatch.setattr(rig, "LIMIT", 0.2)
+    silent = ("-c", "import signal; signal.sigwait([signal.SIGINT])")
+    with (
+        Rig(silent, {}, (64, 48), (8, 6), 10.0, environment=ENVIRONMENT) as silence,
+        pytest.raises(ConfigError, match=f"no {what} came from the node"),
+    ):
+        wait(silence)
 
 
 def test_behind_a_camera_that_is_too_fast_every_pair_is_counted() -> None:

@@ -452,9 +452,9 @@ def test_the_loss_goes_down(make_scene, tmp_path):
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:3])
 
 
-@pytest.mark.parametrize("loss", ["l1", "rmse"])
+@pytest.mark.parametrize("loss", ["l1", "rmse", "rmse+l1"])
 def test_unknown_pixels_teach_nothing(tmp_path, loss):
-    """The loss is over known pixels alone: the mean error, or the root mean square of each crop."""
+    """The loss is over known pixels alone: the mean error, the root mean square of each crop, or the mean of both."""
     config = dataclasses.replace(TINY, loss=loss)
     depth = np.full((16, 16), 2.0, np.float32)
     depth[:] += np.linspace(0, 1, 16, dtype=np.float32)
@@ -467,7 +467,8 @@ def test_unknown_pixels_teach_nothing(tmp_path, loss):
         error = (trainer.network(batch.guidance, batch.depth) - batch.target).abs()
     crops = [e[k].double() for e, k in zip(error, batch.known, strict=True)]
     assert [len(e) for e in crops] == [16 * 10] * 2
-    expected = torch.cat(crops).mean() if loss == "l1" else sum(e.square().mean().sqrt() for e in crops) / 2
+    mean, root = torch.cat(crops).mean(), sum(e.square().mean().sqrt() for e in crops) / 2
+    expected = {"l1": mean, "rmse": root, "rmse+l1": (mean + root) / 2}[loss]
     assert trainer.train_step() == pytest.approx(float(expected), rel=1e-3)
 
 
