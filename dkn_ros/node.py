@@ -67,6 +67,7 @@ NAME = "upsample"
 LISTENER_PERIOD = 0.1  # seconds between looks for listeners and publishers
 EVENTS = ("bad_color", "bad_depth", "failed")  # reasons to drop a message or pair that are somebody's fault
 MOMENT = 0.2  # seconds without output that say nothing
+PATIENCE = 10.0  # seconds after which it is worth a word that the camera is faster than the model
 DISPLACED = 10.0  # seconds that colour stands beside depth: no camera turns for so long without a rest
 LATE = 0.5  # seconds after its camera_info at which an image has not come
 
@@ -478,6 +479,8 @@ class UpsampleNode(Node):
         )
         for problem in found:
             self._lasting.note(problem.key, problem.sentence, now.time_s, after_s=problem.after_s)
+        behind = (rates := self._progress.rates_hz) and self._upsampling.behind(*rates)
+        self._lasting.note("behind", behind, now.time_s, level=OK, after_s=PATIENCE)
 
 
 def _quoted(layout: tuple[Any, ...]) -> str:

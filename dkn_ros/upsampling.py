@@ -38,6 +38,7 @@ STARTUP_SCALE = 8  # model of a family that is loaded before the first frame tel
 DECIMATIONS = (1, 2, 3, 4)  # that are tried for a rate
 AT_FIRST = 640 * 480  # pixels of colour that a rate is tried with at first, if it may be reduced
 LEAST_WIDTH = 320  # pixels that colour keeps, whatever the rate
+BEHIND = 0.8  # share of the pairs that are answered, below which it is worth a word
 FIXED_COST = 1e6  # what a frame costs for each pixel beside the weights, in bytes of weights: measured, roughly
 
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
@@ -137,6 +138,20 @@ class Upsampling:
             f"target_rate {self._options.target_rate:g} Hz is not kept: "
             f"{target.step} takes {1e3 * target.seconds:.0f} ms a frame"
         )
+
+    def behind(self, matched_hz: float, published_hz: float) -> str | None:
+        """That no rate is asked for and the camera is faster than the model, if so: that is how it should be where the
+        best depth counts, but may not be known.
+
+        Args:
+            matched_hz, published_hz: pairs a second that were found, and that were answered.
+        """
+        if self._options.target_rate or not 0 < published_hz < BEHIND * matched_hz:
+            return None
+        faster = len(family(self._options.mode)) > 1
+        remedy = f"target_rate: {matched_hz:.0f} takes a model that keeps up" if faster else "a smaller model keeps up"
+        step, _ = self._current
+        return f"{step} answers {published_hz:.0f} of {matched_hz:.0f} pairs a second, always the newest: {remedy}"
 
     def __call__(self, color: np.ndarray, depth: np.ndarray, stamp: float) -> np.ndarray:
         """As `Upsampler`, with colour that `align_color` lets move onto depth, then averaged over time if `temporal`

@@ -74,6 +74,16 @@ class Progress:
         """The moment that the counters are compared with (`time.monotonic`)."""
         return self._counts[0].health.time_s
 
+    @property
+    def rates_hz(self) -> tuple[float, float] | None:
+        """Pairs a second that were found, and that were answered; None while too little came."""
+        before, now = self._counts[0], self._counts[-1]
+        if not before.is_enough_before(now):
+            return None
+        seconds = now.health.time_s - before.health.time_s
+        matched, published = now.matched - before.matched, now.health.published - before.health.published
+        return matched / seconds, published / seconds
+
     def problems(
         self, topics: Mapping[str, str], stamps_ns: Mapping[str, Sequence[int]], slop_ns: int
     ) -> list[Problem]:

@@ -162,6 +162,19 @@ def test_without_a_rate_the_mode_is_used():
     assert not lines and upsampling.problem is None
 
 
+def test_behind_a_camera_that_is_faster(models):
+    upsampling, _ = make(decimation=2)
+    assert upsampling.behind(30, 29) is None
+    assert upsampling.behind(0, 0) is None
+    assert upsampling.behind(30, 0) is None  # that is another fault, and said elsewhere
+    expected = "a, decimation 2 answers 18 of 30 pairs a second, always the newest: target_rate: 30 takes a model"
+    assert upsampling.behind(29.97, 18.1).startswith(expected)
+    upsampling.apply(Options(mode="a", target_rate=30))
+    assert upsampling.behind(30, 18) is None
+    (models / "a_small.safetensors").unlink(), (models / "a_tiny.safetensors").unlink()
+    assert make()[0].behind(30, 18).endswith(": a smaller model keeps up")
+
+
 def test_the_largest_that_keeps_the_rate_is_used():
     upsampling, lines = make(target_rate=50.0)
     assert run(upsampling) == ("a_small", 1)

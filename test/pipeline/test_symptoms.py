@@ -135,6 +135,14 @@ def test_a_network_that_takes_its_time():
     assert text == {"busy": "one frame has kept the network busy for 3 s: choose a smaller model"}
 
 
+def test_rates():
+    progress = Progress()
+    progress.add(counts(10, 100, 90, 50))
+    assert progress.rates_hz is None
+    progress.add(counts(14, 220, 210, 122))
+    assert progress.rates_hz == (30, 18)
+
+
 def test_only_the_last_seconds_count():
     """After an hour of pairs, none comes any more."""
     hour = [counts(second, 10 * second, 10 * second, 10 * second) for second in range(3600)]
