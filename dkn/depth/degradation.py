@@ -226,8 +226,8 @@ def degrade(
         raise ConfigError(f"unknown degradation {kind!r}; choose one of {', '.join(DEGRADATIONS)}")
     if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
         raise ConfigError(f"the downsampling factor must be an integer of at least 1, not {scale!r}")
-    height, width = depth.shape
-    size = max(1, height // int(scale)), max(1, width // int(scale))
+    rows, columns = (max(1, length // int(scale)) for length in depth.shape)
+    size = rows, columns
     depth = np.asarray(depth, np.float32)
     if kind in SENSORS:
         color = np.full((*depth.shape, 3), 128, np.uint8) if color is None else color

@@ -195,6 +195,18 @@ def test_sensor_keeps_a_slanted_wall():
     assert np.isnan(degrade(depth, 8, "sensor", rng(3))).mean() < 0.08
 
 
+def test_a_part_of_a_picture_is_as_noisy_as_the_whole():
+    """A camera's noise follows from its focal length in pixels, which a part of its picture does not tell."""
+
+    def spread(shape, width):
+        wall = np.full(shape, 3, np.float32)
+        walls = [degrade(wall, 1, "structured_light", rng(seed), width=width) for seed in range(6)]
+        return np.median([np.nanstd(wall[:, 40:]) for wall in walls])
+
+    assert spread((160, 200), 640) == pytest.approx(spread((480, 640), None), rel=0.3)
+    assert spread((160, 200), None) > 1.4 * spread((160, 200), 640)
+
+
 # --- The full-resolution sensor ---------------------------------------------------------------------------
 
 
