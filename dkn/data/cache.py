@@ -18,6 +18,7 @@ RGB, and depth.npy, (N, H, W) float32 with NaN where unknown."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 from collections.abc import Iterable
@@ -102,9 +103,13 @@ def write_cache(
 
 
 def cache_folder(beside: Path) -> Path:
-    """Where the cache of a file or folder lies: beside it, or in the folder that DKN_DATA_CACHE names."""
-    name, chosen = beside.name + ".cache", os.environ.get("DKN_DATA_CACHE")
-    return Path(chosen) / name if chosen else beside.with_name(name)
+    """Where the cache of a file or folder lies: beside it, or in the folder that DKN_DATA_CACHE names, where others of
+    the same name may have theirs."""
+    name, chosen = beside.name, os.environ.get("DKN_DATA_CACHE")
+    if not chosen:
+        return beside.with_name(f"{name}.cache")
+    place = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()[:8]
+    return Path(chosen) / f"{name}-{place}.cache"
 
 
 def _begin(file: BinaryIO, kind: type, shape: tuple[int, ...]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dkn.depth import Depth, to_metres, to_millimetres
+from dkn.depth import Depth, to_counts, to_metres
 from dkn.errors import ConfigError, DataError
 from dkn.utils.image_io import read_map, write_image
 
@@ -84,7 +84,7 @@ def write_depth(path: Path, metres: Depth) -> None:
                 f"{path}: {beyond} pixels lie beyond {LARGEST_PNG} m, the most that 16 bits of millimetres can say; "
                 "write .npy or .tiff, give --max-depth, or --unit if the input is in another unit"
             )
-        write_image(path, to_millimetres(metres))
+        write_image(path, to_counts(metres))
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -97,8 +97,11 @@ def _build_cache(path: Path, cache: Path) -> None:
 
 
 def _upright(images: h5py.Dataset, depths: h5py.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for image, depth in zip(images, depths, strict=True):
-        yield image.transpose(2, 1, 0), np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).T
+    try:
+        for image, depth in zip(images, depths, strict=True):
+            yield image.transpose(2, 1, 0), np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).T
+    except OSError as error:  # while it is written to the cache, whose own errors are others
+        raise DataError(f"{images.file.filename}: damaged ({error}); see {SOURCE}") from None
 
 
 def _checked(file: h5py.File, path: Path) -> tuple[h5py.Dataset, h5py.Dataset]:

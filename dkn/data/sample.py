@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -55,10 +55,14 @@ class Sample:
     @property
     def seen(self) -> np.ndarray:
         """(H, W) bool: where `source` has depth; pixels of a coarser one cover several."""
-        seen = np.isfinite(self.source)
-        if seen.shape == self.depth.shape:
-            return seen
-        return np.asarray(seen[np.ix_(*map(pixels_under, self.depth.shape, seen.shape))])
+        return np.isfinite(self.spread().source)
+
+    def spread(self) -> Sample:
+        """With a value of `measured` for each pixel of colour: where it has fewer, that of the one it lies in."""
+        if self.measured is None or self.measured.shape == self.depth.shape:
+            return self
+        under = np.ix_(*map(pixels_under, self.depth.shape, self.measured.shape))
+        return replace(self, measured=self.measured[under])
 
     def cropped(self, multiple: int) -> Sample:
         """Without the rows at the bottom and the columns at the right that `multiple` does not divide. Where a sensor
@@ -69,8 +73,8 @@ class Sample:
         return self.part(slice(height), slice(width))
 
     def part(self, rows: slice, columns: slice) -> Sample:
-        """A rectangle of it."""
-        maps = self.measured, self.full_depth, self.judged
+        """A rectangle of it, `spread`."""
+        maps = self.spread().measured, self.full_depth, self.judged
         return Sample(
             self.color[rows, columns],
             self.depth[rows, columns],

@@ -40,7 +40,7 @@ from dkn.depth.sensor import (
     kinect_noise,
     quantise_disparity,
 )
-from dkn.depth.units import Depth, Mask, to_metres, to_millimetres
+from dkn.depth.units import Depth, Mask, to_counts, to_metres
 
 __all__ = [
     "DEGRADATIONS",
@@ -64,8 +64,8 @@ __all__ = [
     "reduce_color",
     "resize_bicubic",
     "resize_mask",
+    "to_counts",
     "to_grid",
     "to_metres",
-    "to_millimetres",
     "upsample_bicubic",
 ]

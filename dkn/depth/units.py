@@ -67,8 +67,9 @@ def measured(depth: Depth, min_depth: float, max_depth: float) -> Depth:
     return np.where(inside, depth, np.float32(np.nan))
 
 
-def to_millimetres(metres: np.ndarray) -> np.ndarray:
-    """float32 metres with NaN → uint16 millimetres with 0 for invalid, and for what 16 bits cannot say."""
-    millimetres = np.rint(metres * np.float32(1e3))
-    fits = (millimetres >= 1) & (millimetres <= 65535)  # False for NaN
-    return np.where(fits, millimetres, 0).astype(np.uint16)
+def to_counts(metres: np.ndarray, unit: float = 1e-3) -> np.ndarray:
+    """float32 metres with NaN → uint16 counts of so many metres, with 0 for invalid, and for what 16 bits cannot
+    say."""
+    counts = np.rint(metres * np.float32(1 / unit))
+    fits = (counts >= 1) & (counts <= 65535)  # False for NaN
+    return np.where(fits, counts, 0).astype(np.uint16)

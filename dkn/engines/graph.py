@@ -62,6 +62,7 @@ class GraphEngine(Engine):
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str, half: bool = False):
         """`half`: what is not done in eight bits is done in bfloat16."""
         super().__init__(network, device, precision)
+        self._threads = torch.get_num_threads()  # what is compiled is for so many, whatever they become later
         self._parts = 2 if half else 1
         quantised = quantise(fold(network), network) if precision == "int8" else ()
         graphs = engine_graphs(network, self._parts, quantised)
@@ -134,7 +135,7 @@ class GraphEngine(Engine):
 
     def band(self, rows: int, columns: int) -> int:
         """Rows of the features that are done at once: as many in each band, so that few are done twice."""
-        share = -(-rows // torch.get_num_threads())
+        share = -(-rows // self._threads)
         most = max(1, BAND // (self._pixel_bytes * columns))
         return -(-share // -(-share // most))
 
@@ -164,10 +165,10 @@ class OpenVINOEngine(GraphEngine):
     def _compile(self, size: tuple[int, ...]) -> Runtime:
         batch, *image = size
         rows, columns = (n // self.config.phases for n in image)
-        threads, band = torch.get_num_threads(), (1, self.band(rows, columns), columns)
-        features = self._request(self.graphs[0], (batch, rows, columns), threads)
+        band = 1, self.band(rows, columns), columns
+        features = self._request(self.graphs[0], (batch, rows, columns), self._threads)
         # One model a thread: streams of one model, started at the same time, have given wrong numbers (2026.4).
-        return OpenVINORuntime(features, [self._request(self.graphs[1], band, 1) for _ in range(threads)])
+        return OpenVINORuntime(features, [self._request(self.graphs[1], band, 1) for _ in range(self._threads)])
 
     def _request(self, graph: bytes, shape: tuple[int, ...], threads: int) -> Any:
         model = self._core.read_model(graph)
@@ -227,7 +228,7 @@ class OnnxEngine(GraphEngine):
 
     def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
         super().__init__(network, device, precision)
-        self._runtime = OnnxRuntime(_session(self.graphs[0], torch.get_num_threads()), _session(self.graphs[1], 1))
+        self._runtime = OnnxRuntime(_session(self.graphs[0], self._threads), _session(self.graphs[1], 1))
 
     def runtime(self, batch: int, height: int, width: int) -> Runtime:
         return self._runtime

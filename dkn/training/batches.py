@@ -80,7 +80,7 @@ def draw_batch(
     for index in range(config.batch_size)[share]:
         rng = np.random.default_rng((config.seed, step, index))
         sample, inputs = draw_sample(dataset, rng)
-        crops.append(_draw_crop(sample, inputs, config, rng))
+        crops.append(_draw_crop(sample.spread(), inputs, config, rng))
     if len({crop.target.shape for crop in crops}) > 1:
         raise ConfigError("whole pictures of different sizes make no batch: use batch_size=1, or a crop")
     return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))

@@ -121,6 +121,8 @@ class ResidentSet:
             return False
         if config.network.depth_channels > 1 or config.color_jitter or config.mix_synthetic or not config.crop:
             return False
+        if dataset[0].measured is not None:
+            return False
         first = dataset[0].depth.shape
         if any(dataset[i].depth.shape != first for i in (len(dataset) // 2, len(dataset) - 1)):
             return False

@@ -34,7 +34,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dkn.depth import to_millimetres
+from dkn.depth import to_counts
 from dkn.errors import DataError
 from dkn_ros.bags import decompression_limits, leniency
 
@@ -135,7 +135,7 @@ class BagWriter:
         32FC1 it is kept as it is.
         """
         if encoding == "16UC1":
-            pixels: NDArray[Any] = to_millimetres(depth).astype("<u2")
+            pixels: NDArray[Any] = to_counts(depth).astype("<u2")
         elif encoding == "32FC1":
             pixels = depth.astype("<f4")
         else:

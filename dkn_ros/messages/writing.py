@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dkn.depth import to_millimetres
+from dkn.depth import to_counts
 from dkn.errors import ImageError
 from dkn_ros.messages.limits import short
 from dkn_ros.messages.raw import DEPTH_ENCODINGS, DepthArray
@@ -57,7 +57,7 @@ def compressed_depth(depth_m: npt.NDArray[np.floating[Any]], encoding: str) -> t
             codes = np.rint(np.float32(a) / depth_m + np.float32(b))
         pixels = np.where((codes >= 1) & (codes <= 65535), codes, 0).astype(np.uint16)  # False for NaN
     else:
-        pixels = to_millimetres(depth_m)
+        pixels = to_counts(depth_m)
     _, png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     return f"{encoding}; compressedDepth png", array.array("B", struct.pack("<iff", 0, a, b) + png.tobytes())
 

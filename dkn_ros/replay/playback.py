@@ -113,6 +113,17 @@ class Playback:
         """Seconds between the stamps of a pair at most, as the node has it."""
         return float(self.parameters.get("slop", SLOP))
 
+    @property
+    def depth_unit(self) -> float:
+        """Metres per count of 16 bits, as the node has it."""
+        return float(self.parameters.get("depth_unit", 1e-3))
+
+    def metres(self, message: Any) -> np.ndarray:
+        """(H, W) float32 metres, NaN = unknown, of an Image or a CompressedImage of the recording."""
+        compressed = message.__msgtype__ == bags.COMPRESSED_IMAGE
+        depth = messages.depth_from_compressed(message) if compressed else messages.depth_from_image(message)
+        return to_metres(depth, self.depth_unit)
+
     def check(self) -> None:
         """Look at the first messages, so that what cannot be compared is told before anything starts.
 
@@ -132,7 +143,7 @@ class Playback:
         for topic, message in zip((self.color, self.depth), (color, depth), strict=True):
             if stamp_ns(message) == 0:
                 raise DataError(f"{topic} of bag {self.bag} has stamps of zero: its driver does not fill header.stamp")
-        size, true_size = color_of(color).shape[:2], depth_of(*(truth or [depth])).shape
+        size, true_size = color_of(color).shape[:2], self.metres(*(truth or [depth])).shape
         if self.has_truth and size != true_size:
             raise DataError(
                 f"the truth on {self.truth or self.depth} is {true_size[1]}x{true_size[0]}, but colour is "
@@ -157,7 +168,7 @@ class Playback:
 
     def reduced(self, message: Any) -> np.ndarray:
         """The depth (h, w) that the node is given for a message of `depth`, the same at every call."""
-        depth = depth_of(message)
+        depth = self.metres(message)
         if self._as_it_is:
             return depth
         return degrade(depth, self.scale, self.degradation, np.random.default_rng(abs(stamp_ns(message))))
@@ -181,7 +192,7 @@ class Playback:
             if stamp in missing:
                 missing.remove(stamp)
                 with contextlib.suppress(ImageError):
-                    yield Frame(stamp, color_of(color), self.reduced(depth), depth_of(truth))
+                    yield Frame(stamp, color_of(color), self.reduced(depth), self.metres(truth))
             if not missing:
                 return
 
@@ -219,13 +230,7 @@ class Playback:
         return start, stop
 
 
-def depth_of(message: Any) -> np.ndarray:
-    """(H, W) float32 metres, NaN = unknown, of an Image or a CompressedImage."""
-    compressed = message.__msgtype__ == bags.COMPRESSED_IMAGE
-    return to_metres(messages.depth_from_compressed(message) if compressed else messages.depth_from_image(message))
-
-
 def color_of(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB likewise."""
+    """(H, W, 3) uint8 RGB of an Image or a CompressedImage."""
     compressed = message.__msgtype__ == bags.COMPRESSED_IMAGE
     return messages.color_from_compressed(message) if compressed else messages.color_from_image(message)

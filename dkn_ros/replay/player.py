@@ -41,7 +41,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tqdm import tqdm
 
-from dkn.depth import to_metres, to_millimetres
+from dkn.depth import to_counts, to_metres
 from dkn.errors import ConfigError, ImageError
 from dkn_ros import bags, messages
 from dkn_ros.fast_dds import fast_dds_environment
@@ -331,7 +331,7 @@ class _Player:
             return _with_header(picture, message)
         low = self._playback.reduced(message)
         encoding = "32FC1" if getattr(message, "encoding", "") == "32FC1" else "16UC1"
-        pixels = low if encoding == "32FC1" else to_millimetres(low)
+        pixels = low if encoding == "32FC1" else to_counts(low, self._playback.depth_unit)
         picture = Image(height=low.shape[0], width=low.shape[1], encoding=encoding, step=pixels.strides[0])
         picture.data = array.array("B", pixels.tobytes())
         return _with_header(picture, message)

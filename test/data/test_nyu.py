@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -212,6 +213,33 @@ def test_another_place_for_the_cache(tiny_nyu, tmp_path, monkeypatch):
     monkeypatch.setenv("DKN_DATA_CACHE", str(tmp_path / "elsewhere"))
     expected = NYU(tiny_nyu, cache=tmp_path / "given")[5]
     found = NYU(tiny_nyu)[5]
-    assert sorted(f.name for f in (tmp_path / "elsewhere" / "tiny.mat.cache").iterdir()) == ["color.npy", "depth.npy"]
+    (cache,) = (tmp_path / "elsewhere").iterdir()
+    assert cache.name.startswith("tiny.mat-")
+    assert sorted(f.name for f in cache.iterdir()) == ["color.npy", "depth.npy"]
     np.testing.assert_array_equal(found.depth, expected.depth)
     np.testing.assert_array_equal(found.color, expected.color)
+
+
+def test_files_of_one_name_in_one_place_for_caches(tiny_nyu, tmp_path, monkeypatch):
+    monkeypatch.setenv("DKN_DATA_CACHE", str(tmp_path / "caches"))
+    other = tmp_path / tiny_nyu.name
+    shutil.copy2(tiny_nyu, other)
+    with h5py.File(other, "r+") as file:
+        file["images"][...] = 7
+    os.utime(other, ns=(0, 0))  # older than any cache
+    assert NYU(tiny_nyu)[5].color.max() > 7
+    assert (NYU(other)[5].color == 7).all()
+
+
+def test_a_damaged_file_is_not_a_cache_that_cannot_be_written(tiny_nyu, tmp_path):
+    """Compressed, with one byte after the other of the images turned round."""
+    damaged = tmp_path / "damaged.mat"
+    with h5py.File(tiny_nyu) as file, h5py.File(damaged, "w") as written:
+        for name in ("images", "depths"):
+            written.create_dataset(name, data=file[name], chunks=file[name].shape, fletcher32=True)
+        place = written["images"].id.get_chunk_info(0).byte_offset
+    with damaged.open("r+b") as file:
+        file.seek(place + 100)
+        file.write(bytes(100))
+    with pytest.raises(DataError, match=r"damaged\.mat: damaged"):
+        NYU(damaged, cache=tmp_path / "cache")

@@ -28,6 +28,8 @@ from dkn.depth import near_edges
 from dkn.errors import DataError
 from dkn.evaluation import bicubic, evaluate
 from dkn.evaluation.recorded import FIGURES, RecordedErrors, mean_figures
+from dkn.networks import NetworkConfig
+from dkn.training import TrainConfig, draw_batch
 
 NAN = math.nan
 
@@ -203,3 +205,15 @@ def test_training_takes_edges_too_and_reads_each_frame_once(folder):
     assert data[0] is data[0]
     with pytest.raises(DataError):
         data[1]
+
+
+def test_training_on_a_sensor_with_fewer_pixels_than_colour(folder):
+    """What is shown of a crop is the sensor's view of it, wherever it lies: 10 mm beside the truth, as all over."""
+    for file in (folder / "depth_raw").glob("*"):
+        raw = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(file), raw[1::2, 1::2])
+    assert Recording(folder)[0].part(slice(4, 20), slice(30, 46)).measured.shape == (16, 16)
+    config = TrainConfig(NetworkConfig(), 1, "nearest", steps=1, batch_size=16, crop=16)
+    batch = draw_batch(Recording(folder), config, 0)
+    apart = (batch.depth - batch.target)[batch.known].abs() * config.depth_range
+    assert apart.median() == pytest.approx(0.01, abs=1e-4)

@@ -34,9 +34,9 @@ from dkn.depth import (
     mixed_pixels,
     reduce_color,
     resize_bicubic,
+    to_counts,
     to_grid,
     to_metres,
-    to_millimetres,
 )
 from dkn.errors import ImageError
 
@@ -110,19 +110,20 @@ def test_depth_of_another_type_is_an_error(raw):
 
 def test_metres_become_millimetres():
     metres = np.array([[1.0, 1.2344, 1.2346], [NAN, math.inf, -math.inf], [-2.0, 0.0, 0.0004]], np.float32)
-    millimetres = to_millimetres(metres)
+    millimetres = to_counts(metres)
     assert millimetres.dtype == np.uint16
     assert millimetres.tolist() == [[1000, 1234, 1235], [0, 0, 0], [0, 0, 0]]
 
 
 def test_a_depth_that_16_bits_cannot_say_becomes_invalid():
     metres = np.array([[65.535, 65.536, 70.0, 131.072, 1e30, 0.0006]], np.float32)
-    assert to_millimetres(metres).tolist() == [[65535, 0, 0, 0, 0, 1]]
+    assert to_counts(metres).tolist() == [[65535, 0, 0, 0, 0, 1]]
 
 
 def test_every_millimetre_survives_a_round_trip():
     raw = np.arange(65535, dtype=np.uint16).reshape(255, 257)  # 65535 itself is unknown
-    np.testing.assert_array_equal(to_millimetres(to_metres(raw)), raw)
+    np.testing.assert_array_equal(to_counts(to_metres(raw)), raw)
+    np.testing.assert_array_equal(to_counts(to_metres(raw, 1e-4), 1e-4), raw)
 
 
 # --- Interpolation ------------------------------------------------------------------------------------------------

@@ -195,6 +195,21 @@ def test_the_same_bytes_on_every_run(engine_name, liven):
     torch.testing.assert_close(results[1][0], results[2][0], rtol=0, atol=1e-4)
 
 
+def test_the_number_of_threads_may_change(engine_name, liven):
+    """Which other libraries set, too: what was compiled for some goes on with others."""
+    color, depth = images(1, 37, 45)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        engine = Choice(engine_name, CPU, "fp32").make(liven(build(NetworkConfig()), offsets=3.0))
+        expected = engine(color, depth)
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            torch.testing.assert_close(engine(color, depth), expected, rtol=0, atol=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_network_stays_as_it_was(engine_name, liven):
     network = liven(build(NetworkConfig()))
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -81,6 +81,16 @@ def test_without_another_truth_it_is_the_depth_before_it_was_reduced(bag: Path) 
     np.testing.assert_allclose(frame.truth[0], 2 + np.arange(8) / 8)
 
 
+def test_counts_are_in_the_unit_that_the_node_is_given(tmp_path: Path) -> None:
+    """A camera that counts tenths of a millimetre."""
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_depth(DEPTH, depth(20.0), SECOND)
+        writer.write_color(COLOR, color(0), SECOND)
+    p = playback(tmp_path / "bag", parameters={"depth_unit": 1e-4})
+    (frame,) = p.frames({SECOND})
+    np.testing.assert_allclose([frame.truth.max(), frame.low.max()], 2.0, rtol=1e-6)
+
+
 def test_chance_is_the_same_for_the_node_and_for_the_judge(bag: Path) -> None:
     p = playback(bag, degradation="noise")
     (message, other) = [m for _, _, m in bags.read(bag, [DEPTH])][:2]
