@@ -20,12 +20,14 @@ A frame's path: `Input` → `_receive` (message → array view) → synchroniser
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,52 +94,56 @@ class UpsampleNode(Node):
 
     def __init__(self, **node_options: Any):
         super().__init__(NAME, **node_options)
-        self._log_handler = follow_library(self.get_logger())
-        self.options = declare(self)
-        self._upsampling = Upsampling(self.options, self._make_upsampler, self.get_logger().info)
-        self._health = Health()
-        self._enabled = True
-        self._active_since: float | None = None
-        self._layouts: dict[str, tuple[Any, ...]] = {}
-        self._infos: dict[str, Any] = {"color": None, "depth": None}
-        self._rectified: dict[str, bool] = {}
-        self._lasting = Lasting(self._log)
-        self._progress = Progress()
-        self._previous = self._health.snapshot()
-        self._previous_received: dict[str, int] = {}
+        with contextlib.ExitStack() as resources:  # which a construction that fails has to end
+            resources.callback(logging.getLogger("dkn").removeHandler, follow_library(self.get_logger()))
+            self.options = declare(self)
+            self._upsampling = Upsampling(self.options, self._make_upsampler, self.get_logger().info)
+            self._health = Health()
+            self._enabled = True
+            self._active_since: float | None = None
+            self._layouts: dict[str, tuple[Any, ...]] = {}
+            self._infos: dict[str, Any] = {"color": None, "depth": None}
+            self._rectified: dict[str, bool] = {}
+            self._lasting = Lasting(self._log)
+            self._progress = Progress()
+            self._previous = self._health.snapshot()
+            self._previous_received: dict[str, int] = {}
 
-        self._diagnostics_publisher = create_publisher(self, DiagnosticArray, "/diagnostics", 10)
-        self.create_service(SetBool, "~/enable", self._on_enable)
-        self.add_on_set_parameters_callback(self._on_parameters)
+            self._diagnostics_publisher = create_publisher(self, DiagnosticArray, "/diagnostics", 10)
+            self.create_service(SetBool, "~/enable", self._on_enable)
+            self.add_on_set_parameters_callback(self._on_parameters)
 
-        self._synchronizer = self._make_synchronizer(self.options)
-        self._inputs = self._make_inputs(self.options)
-        self._outputs = Outputs(
-            self, "depth_upsampled", self._follow_listeners, self._on_worker_error, self.options.pointcloud
-        )
-        self._transforms = TransformListener(self)
-        device = str(self._upsampling.upsampler.device)
-        self._registrar = Registrar(self._transforms.lookup, partial(self._log, OK), device)
-        self._worker: Worker[Pair[Frame, Frame]] = Worker(self._process, self._on_worker_error, "upsampling")
-        # Housekeeping goes on when simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._wait_timer = self.create_timer(self.options.max_wait, self._poll, clock=steady)
-        self._wait_timer.cancel()
-        self._listener_timer = self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
-        self.create_timer(self.options.diagnostics_period, self._publish_diagnostics, clock=steady)
-        self.get_logger().info(
-            f"{self.options.mode}, engine {self._upsampling.upsampler.engine_name}; "
-            f"colour {self._inputs['color'].topic}, depth {self._inputs['depth'].topic} "
-            f"→ {self._outputs.topic}"
-        )
-        for sentence in unknown(self):
-            self.get_logger().warning(sentence)
+            self._synchronizer = self._make_synchronizer(self.options)
+            self._inputs = self._make_inputs(self.options)
+            self._outputs = Outputs(
+                self, "depth_upsampled", self._follow_listeners, self._on_worker_error, self.options.pointcloud
+            )
+            resources.callback(self._outputs.close)
+            self._transforms = TransformListener(self)
+            device = str(self._upsampling.upsampler.device)
+            self._registrar = Registrar(self._transforms.lookup, partial(self._log, OK), device)
+            self._worker: Worker[Pair[Frame, Frame]] = Worker(self._process, self._on_worker_error, "upsampling")
+            resources.callback(self._worker.close)
+            # Housekeeping goes on when simulated time stands still.
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._wait_timer = self.create_timer(self.options.max_wait, self._poll, clock=steady)
+            self._wait_timer.cancel()
+            self._listener_timer = self.create_timer(LISTENER_PERIOD, self._follow_listeners, clock=steady)
+            self.create_timer(self.options.diagnostics_period, self._publish_diagnostics, clock=steady)
+            mode, upsampler = self.options.mode, self._upsampling.upsampler
+            by = "" if upsampler.model_name == Path(mode).stem else f" by {upsampler.model_name}"
+            self.get_logger().info(
+                f"{mode}{by}, engine {upsampler.engine_name}; "
+                f"colour {self._inputs['color'].topic}, depth {self._inputs['depth'].topic} "
+                f"→ {self._outputs.topic}"
+            )
+            for sentence in unknown(self):
+                self.get_logger().warning(sentence)
+            self._resources = resources.pop_all()
 
     def close(self) -> None:
         """End the threads. Call before the node is destroyed."""
-        self._worker.close()
-        self._outputs.close()
-        logging.getLogger("dkn").removeHandler(self._log_handler)
+        self._resources.close()
 
     # ------------------------------------------------------------------------------------------- construction
 
@@ -208,9 +214,17 @@ class UpsampleNode(Node):
         if before != layout:
             self._layouts[stream] = layout
             if before is not None:
+                if before[-1] != layout[-1]:
+                    self._forget_info(stream, before[-1])
                 self._synchronizer.reset(f"{stream}_changed")
                 text = f"{stream} changed from {_quoted(before)} to {_quoted(layout)}"
                 self.get_logger().info(text, throttle_duration_sec=THROTTLE)
+
+    def _forget_info(self, stream: str, frame_id: str | None = None) -> None:
+        """Another camera may come, and without a camera_info: that of the one in `frame_id` (None: of any) is none."""
+        info = self._infos[stream]
+        if info is not None and frame_id in (None, info.header.frame_id):
+            self._infos[stream] = None
 
     def _receive_info(self, stream: str, info: Any) -> None:
         self._infos[stream] = info
@@ -243,13 +257,23 @@ class UpsampleNode(Node):
         stamp = pair.depth.header.stamp
         result = self._upsampling(color, metres, stamp.sec + 1e-9 * stamp.nanosec)
         encoding = pair.depth.encoding if p.output_encoding == "auto" else p.output_encoding
-        if encoding not in messages.DEPTH_ENCODINGS:  # a plain compressed PNG names no encoding
-            encoding = "16UC1"
+        if encoding not in messages.DEPTH_ENCODINGS:  # a plain compressed PNG or TIFF names none
+            encoding = "32FC1" if depth.dtype.kind == "f" else "16UC1"
         frame_id = pair.color.header.frame_id
         info = self._infos["color"]
         displacement, rectified = self._upsampling.displacement, self._rectified["color"]
+        beside = displacement_problem(*displacement)
+        self._lasting.note("displacement", beside, time.monotonic(), after_s=DISPLACED, hold_s=QUIET)
         colored = Colored(
-            result, color, displacement, info, rectified, p.points_decimation, p.points_voxel_size, frame_id, stamp
+            result,
+            self._upsampling.color,
+            displacement,
+            info,
+            rectified,
+            p.points_decimation,
+            p.points_voxel_size,
+            frame_id,
+            stamp,
         )
         confidence = self._upsampling.confidence(result, metres) if self._outputs.wants_confidence else None
         self._outputs.publish(Depth(result, encoding, frame_id, stamp), info, colored, confidence)
@@ -281,22 +305,23 @@ class UpsampleNode(Node):
         self, pair: Pair[Frame, Frame], color: np.ndarray, metres: np.ndarray, registered_here: bool
     ) -> None:
         """Whether depth is registered and in range, and camera_info of use."""
-        now, p, infos = time.monotonic(), self.options, dict(self._infos)
+        p, infos = self.options, dict(self._infos)
+        note = partial(self._lasting.note, now_s=time.monotonic(), hold_s=QUIET)  # a frame's fault does not outlive it
         frames = pair.color.header.frame_id, pair.depth.header.frame_id
         color_size, depth_size = (color.shape[1], color.shape[0]), (metres.shape[1], metres.shape[0])
         unregistered = None
         if not registered_here:
             unregistered = registration_problem(*frames, infos["color"], infos["depth"], color_size, depth_size)
-            if unregistered and (reason := self._transforms.problem or self._registrar.reason):
-                unregistered += f"; or let the node register it: {reason}"
-        self._lasting.note("registration", unregistered, now)
+            if unregistered:
+                lacking = self._transforms.problem or self._registrar.reason or "set registration to internal"
+                unregistered += f"; or let the node register it: {lacking}"
+        note("registration", unregistered)
         useless = infos["color"] and info_problem(infos["color"], color_size)
         topic = self._inputs["color_info"].topic
-        self._lasting.note("camera_info", useless and f"camera_info on {topic} is of no use: {useless}", now)
-        out_of_range = range_problem(metres, pair.depth.encoding, p.min_depth, p.max_depth)
-        self._lasting.note("range", out_of_range, now)
+        note("camera_info", useless and f"camera_info on {topic} is of no use: {useless}")
+        note("range", range_problem(metres, pair.depth.encoding, p.min_depth, p.max_depth))
         nothing = None if np.isfinite(metres).any() else f"no pixel on {self._inputs['depth'].topic} has a depth"
-        self._lasting.note("nothing", nothing, now, after_s=QUIET)
+        note("nothing", nothing, after_s=QUIET)
 
     def _refuse(self, stream: str, error: ImageError) -> None:
         """Count a message that cannot be used, and say why. On either thread."""
@@ -339,6 +364,8 @@ class UpsampleNode(Node):
         elif not wanted and self._active_since is not None:
             self._active_since = None
             self._layouts.clear()
+            for stream in self._infos:
+                self._forget_info(stream)
             self._progress.clear()
             self._lasting.forget()
             self._synchronizer.reset("idle")
@@ -454,7 +481,6 @@ class UpsampleNode(Node):
         note("engine", self._upsampling.upsampler.engine_failure or None)
         note("model", self._upsampling.unusable or None)
         note("rate", self._upsampling.problem)
-        note("displacement", displacement_problem(*self._upsampling.displacement), after_s=DISPLACED)
         return self._lasting.problems(now.time_s)
 
     def _loss(self, name: str, now_s: float) -> str | None:

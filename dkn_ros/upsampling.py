@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dkn import Upsampler, checkpoint
+from dkn import CheckpointError, Upsampler, checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
 from dkn.depth import reduce_color
 from dkn.depth.alignment import ColorAlignment, Displacement
@@ -44,13 +44,19 @@ FIXED_COST = 1e6  # what a frame costs for each pixel beside the weights, in byt
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def price(mode: str, scale: float) -> str:
+def cost_of_dkn(upsampler: Upsampler, scale: float) -> str | None:
     """What a DKN costs, and gains or loses, against the node's default, in a sentence: by its operations, and by the
-    errors that its file and the default's were tested with."""
-    (network, info), (usual, usual_info) = (checkpoint.load(find_model(name, scale)) for name in (mode, DEFAULT_MODEL))
-    ratio = flops(network, (640, 480)) / flops(usual, (640, 480))
-    words = [f"{mode} takes {ratio:.0f} times the operations of {DEFAULT_MODEL}"]
-    ours, theirs = (_tested(model) for model in (info, usual_info))
+    errors that its file and the default's were tested with. None for another network, or without the default."""
+    loaded = upsampler.load(scale)
+    if loaded.info.network.architecture != "dkn":
+        return None
+    try:
+        usual, usual_info = checkpoint.load(find_model(DEFAULT_MODEL, scale))
+    except CheckpointError:
+        return None
+    ratio = flops(loaded.run.network, (640, 480)) / flops(usual, (640, 480))
+    words = [f"{loaded.path.stem} takes {ratio:.0f} times the operations of {DEFAULT_MODEL}"]
+    ours, theirs = (_tested(model) for model in (loaded.info, usual_info))
     if ours and theirs:
         difference = ours / theirs - 1
         share = f"{100 * abs(difference):.0f} % {'larger' if difference > 0 else 'smaller'}"
@@ -89,14 +95,15 @@ class Upsampling:
         self._temporal = TemporalFilter(options.temporal)
         self.displacement: Displacement = (0, 0)
         """(x, y) pixels of the latest result that colour was moved by to lie on depth."""
+        self.color = np.empty((0, 0, 3), np.uint8)
+        """(H, W, 3) uint8 RGB of the latest result's size, before it was moved."""
         self._latest = self.upsampler  # what that result came from
         self._sizes: Sizes | None = None
         self._target: TargetRate | None = None
         self._kept: set[Step] = set()  # steps whose times are remembered
         self.unusable = ""
         """Which step towards `target_rate` cannot be used, and why; empty if none was found to be so."""
-        if options.mode.startswith("dkn"):
-            log(price(options.mode, options.scale or STARTUP_SCALE))
+        self._log_cost()
 
     def _at_start(self) -> tuple[Step, Upsampler]:
         """What kept `target_rate` last time on this computer, if that is known; else the mode's own model."""
@@ -108,6 +115,10 @@ class Upsampling:
                 self._log(f"target_rate {options.target_rate:g} Hz: begins with {step}, by what frames took last time")
                 return step, upsampler
         return Step(options.mode, options.decimation or 1), self._warm(options.mode)
+
+    def _log_cost(self) -> None:
+        if sentence := cost_of_dkn(self.upsampler, self._options.scale or STARTUP_SCALE):
+            self._log(sentence)
 
     def _warm(self, model: str) -> Upsampler:
         upsampler = self._make(model, self._options)
@@ -168,7 +179,8 @@ class Upsampling:
         reduced = reduce_color(color, step.decimation)
         guide = alignment(reduced, depth, limits) if alignment else reduced
         result = upsampler(guide, depth)
-        self._latest, self.displacement = upsampler, alignment.displacement if alignment else (0, 0)
+        self._latest, self.color = upsampler, reduced
+        self.displacement = alignment.displacement if alignment else (0, 0)
         return temporal(guide, result, stamp, depth) if temporal.weight else result
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
@@ -222,6 +234,7 @@ class Upsampling:
                 self._temporal = TemporalFilter(changed.temporal)
         if changed.mode != before.mode:
             self._log(f"mode is now {changed.mode}")
+            self._log_cost()
 
     def values(self) -> dict[str, object]:
         """For /diagnostics."""

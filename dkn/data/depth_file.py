@@ -46,9 +46,10 @@ def read_depth(path: Path, unit: float | None = None, min_depth: float = 0.0, ma
     if unit is not None and not 0 < unit < np.inf:
         raise ConfigError(f"unit={unit}: metres a count, a positive number, is needed")
     counts = read_map(path)
-    if unit is None and counts.dtype.kind != "f" and counts.dtype != np.uint16:
+    are_16_bits = counts.dtype.kind == "u" and counts.dtype.itemsize == 2  # of any byte order
+    if unit is None and counts.dtype.kind != "f" and not are_16_bits:
         raise ConfigError(f"{path}: {counts.dtype} depth has no usual unit; give one, in metres a count (--unit)")
-    if counts.dtype == np.uint16:
+    if are_16_bits:
         return to_metres(counts, unit or MILLIMETRE, min_depth, max_depth)
     with np.errstate(over="ignore"):
         depth = to_metres((counts.astype(np.float64) * (unit or 1.0)).astype(np.float32), 1.0, min_depth, max_depth)

@@ -62,8 +62,8 @@ def to_metres(raw: np.ndarray, unit: float = 1e-3, min_depth: float = 0.0, max_d
 
 
 def measured(depth: Depth, min_depth: float, max_depth: float) -> Depth:
-    """Metres as they are where they are positive and within the limits, in a copy; NaN elsewhere."""
-    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
+    """Metres as they are where they are positive, finite and within the limits, in a copy; NaN elsewhere."""
+    inside = (depth > 0) & (depth >= min_depth) & (depth <= max_depth) & (depth < np.inf)
     return np.where(inside, depth, np.float32(np.nan))
 
 

@@ -56,6 +56,8 @@ def in_rows(kernel: Callable[..., None], rows: int, *arguments: object) -> None:
 
     The threads are our own and sleep between calls: those of other libraries would spin for a while after each.
     """
+    if not rows:
+        return
     threads = min(torch.get_num_threads(), rows)
     (_, mine), *others = pairwise(rows * i // threads for i in range(threads + 1))
     parts = [_pool(threads - 1).submit(kernel, first, last, *arguments) for first, last in others]

@@ -82,10 +82,7 @@ class Rig:
         namespace = f"/rig_{os.getpid()}"
         if color_format:
             parameters = {**parameters, "color_transport": "compressed", "depth_transport": "compressedDepth"}
-        self._stack = contextlib.ExitStack()
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = os.environ if environment is None else environment
-        self.node = self._stack.enter_context(node_process(folder, namespace, parameters, environment, program))
+        self._of_node = namespace, parameters, os.environ if environment is None else environment, program
         self._context = Context()
         rclpy.init(context=self._context)
         self._ros = rclpy.create_node("rig", namespace=namespace, context=self._context)
@@ -102,6 +99,10 @@ class Rig:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._spin, self._send)]
 
     def __enter__(self) -> Rig:
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            self.node = stack.enter_context(node_process(folder, *self._of_node))
+            self._stack = stack.pop_all()
         for thread in self._threads:
             thread.start()
         return self

@@ -135,7 +135,7 @@ def judge(samples: Sequence[Sample]) -> list[Check]:
     Memory may grow by `GROWTH` from the first to the last fifth of what comes after the warm-up (medians), descriptors
     and threads not at all.
     """
-    end = samples[-1].time_s
+    end = samples[-1].time_s if samples else 0.0
     warm = [sample for sample in samples if sample.time_s >= min(WARM_UP * end, WARM_UP_S)]
     if len(warm) < 10:
         return [Check("length", f"{len(samples)} samples are too few to tell", False)]

@@ -111,8 +111,10 @@ class Outputs:
         self._compressed = self._publisher(node, CompressedImage, f"{self._image.topic_name}/compressedDepth")
         self._confidence = self._publisher(node, Image, f"{base}/confidence")
         self._confidence_writer = messages.DepthImageWriter()
+        points_publisher = self._publisher(node, PointCloud2, "points") if points else None
+        # Threads last: nothing that can fail comes after them.
         self._compressor: Worker[Depth] = Worker(self._compress, on_error, "compressing")
-        self.points = PointCloudOutput(self._publisher(node, PointCloud2, "points"), on_error) if points else None
+        self.points = PointCloudOutput(points_publisher, on_error) if points else None
 
     @property
     def topic(self) -> str:

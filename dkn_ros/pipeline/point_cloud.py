@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from dkn.depth import reduce_color
 from dkn.depth.alignment import Displacement, moved
 from dkn.errors import ConfigError
 from dkn.geometry import PointCloud
@@ -40,8 +39,8 @@ class Colored:
 
     Attributes:
         metres: (H, W) float32, NaN where unknown.
-        color: (n·H, n·W, 3) uint8 RGB: of the depth's size, or decimated depth's n times larger.
-        displacement: (x, y) pixels of the depth that colour has to move by to lie on it (`dkn.depth.alignment`).
+        color: (H, W, 3) uint8 RGB.
+        displacement: (x, y) pixels that colour has to move by to lie on it (`dkn.depth.alignment`).
         info: sensor_msgs/CameraInfo of both, or None where none came.
         rectified: the images are rectified.
         decimation, voxel_size: of `dkn.geometry.PointCloud`.
@@ -103,8 +102,7 @@ class PointCloudOutput:
         start = time.perf_counter()
         # With voxels the organised cloud is a step on the way, and the message has another shape.
         buffer = None if frame.voxel_size else self._writer.buffer(*cloud.shape)
-        color = reduce_color(frame.color, max(1, frame.color.shape[1] // frame.metres.shape[1]))
-        points = cloud(frame.metres, moved(color, frame.displacement), buffer)
+        points = cloud(frame.metres, moved(frame.color, frame.displacement), buffer)
         self._publisher.publish(self._writer.write(points, frame.frame_id, frame.stamp))
         cost_ms = 1e3 * (time.perf_counter() - start)
         self.cost_ms = cost_ms if not self.cost_ms else self.cost_ms + _WEIGHT * (cost_ms - self.cost_ms)

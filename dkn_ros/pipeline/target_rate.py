@@ -65,8 +65,6 @@ class TargetRate:
         known: Mapping[Step, float] | None = None,
         first: Step | None = None,
     ):
-        self.seconds: float | None = None
-        """What a frame takes; None before that is known."""
         self._budget_s = SHARE / rate_hz
         self._costs, self._steps = dict(costs), list(costs)
         self._known = {step: seconds for step, seconds in (known or {}).items() if step in costs}  # when it ran last
@@ -149,6 +147,8 @@ class TargetRate:
         return next(by_limit, self._steps[-1])
 
     def _begin(self, at_first: float | None = None) -> None:
+        self.seconds: float | None = None
+        """What a frame takes; None before that is known."""
         self._recent: deque[float] = deque(maxlen=ENOUGH)
         self._settling = SETTLING
         self._cold: list[float] = []

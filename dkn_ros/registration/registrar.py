@@ -98,7 +98,10 @@ class Registrar:
         missing = [name for name, view in (("colour", color), ("depth", depth)) if view.info is None]
         if missing:
             raise ConfigError(f"registration needs the camera_info of {' and '.join(missing)}, and none has come")
-        matrix = self._lookup(color.frame_id, depth.frame_id) if given is None else given
+        matrix = given
+        if matrix is None:
+            same = color.frame_id == depth.frame_id
+            matrix = np.eye(4) if same else self._lookup(color.frame_id, depth.frame_id)
         if matrix is None:
             raise ConfigError(
                 f"registration needs the transform from {short(depth.frame_id)} to {short(color.frame_id)}: publish it "

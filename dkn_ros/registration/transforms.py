@@ -82,8 +82,11 @@ class TransformBuffer:
             rotation = each.transform.rotation
             if not abs(np.linalg.norm([rotation.x, rotation.y, rotation.z, rotation.w]) - 1) < 0.1:
                 continue
+            matrix = matrix_of(each.transform)
+            if not np.isfinite(matrix).all():
+                continue
             with self._lock:
-                self._parents[_plain(each.child_frame_id)] = _plain(each.header.frame_id), matrix_of(each.transform)
+                self._parents[_plain(each.child_frame_id)] = _plain(each.header.frame_id), matrix
 
     def lookup(self, target: str, source: str) -> np.ndarray | None:
         """(4, 4), a point of the frame `source` to `target`; None where no chain of transforms joins them."""

@@ -113,3 +113,10 @@ def test_a_png_of_what_16_bits_cannot_say(tmp_path):
 def test_another_kind_of_file(tmp_path):
     with pytest.raises(DataError, match="depth is written as"):
         write_depth(tmp_path / "d.jpg", METRES)
+
+
+def test_counts_of_either_byte_order(tmp_path):
+    for order in "<>":
+        np.save(tmp_path / "depth.npy", np.array([[0, 1234], [65535, 1]], f"{order}u2"))
+        found = read_depth(tmp_path / "depth.npy")
+        np.testing.assert_allclose(found, [[np.nan, 1.234], [np.nan, 0.001]], rtol=1e-6)

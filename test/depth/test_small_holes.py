@@ -129,3 +129,10 @@ def test_its_width_is_that_of_the_largest_square_in_it():
             fits = any(mask[y : y + 4, x : x + 4].all() for y in range(20) for x in range(20))
             expected |= mask & (not fits)
         np.testing.assert_array_equal(small_holes(depth, 3), expected)
+
+
+@pytest.mark.parametrize("width", [1e9, np.inf])
+def test_holes_of_any_width(width):
+    depth = np.ones((20, 30), np.float32)
+    depth[5:15, 8:20] = np.nan
+    assert np.array_equal(small_holes(depth, width), np.isnan(depth))

@@ -83,6 +83,12 @@ def test_of_nothing_known_no_voxel_comes(kernels: None) -> None:
     assert PointCloud(CAMERA, voxel_size=0.1)(nothing, np.zeros((30, 40, 3), np.uint8)).shape == (0, 8)
 
 
+def test_an_image_smaller_than_half_the_decimation_has_no_points(kernels: None) -> None:
+    cloud = PointCloud(CameraModel(40, 30, fx=40, fy=40, cx=20, cy=15), 64)
+    assert cloud(np.ones((30, 40), np.float32), np.zeros((30, 40, 3), np.uint8)).shape == (*cloud.shape, 8)
+    assert 0 in cloud.shape
+
+
 def test_mistakes_are_named(images: tuple[np.ndarray, np.ndarray]) -> None:
     with pytest.raises(ConfigError):
         PointCloud(CAMERA, decimation=0)

@@ -20,9 +20,11 @@ test_node.py (lying headers one by one, cameras that come back, bursts) and test
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +64,7 @@ from dkn_ros import messages
 from dkn_ros.node import UpsampleNode
 from dkn_ros.pipeline import outputs
 from dkn_ros.pipeline.outputs import Outputs
+from dkn_ros.pipeline.progress import QUIET
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
 
@@ -504,6 +507,46 @@ def test_larger_images_than_max_pixels_are_refused(inner_node, stream):
         assert inner_node._health.snapshot().dropped[f"bad_{stream}"] == dropped
     ((_, sentence),) = inner_node._lasting.problems(time.monotonic())
     assert "101x100 = 10100 pixels, more than the 10000 pixels accepted (max_pixels)" in sentence
+
+
+def test_a_node_that_cannot_be_made_leaves_nothing(models, monkeypatch):
+    monkeypatch.setenv("DKN_MODELS", str(models))
+    library = logging.getLogger("dkn")
+    before = list(library.handlers)
+    wrong = [Parameter("mode", value="plain_x4"), Parameter("slop", value=7.0)]
+    for overrides in (wrong, [wrong[0], Parameter("qos_overrides./fuzzed/points.publisher.depth", value=-3)]):
+        with pytest.raises(Exception, match=r"slop|depth|-3"):
+            UpsampleNode(context=shared_context(), parameter_overrides=overrides, namespace="fuzzed")
+    assert list(library.handlers) == before
+    assert {"upsampling", "compressing", "points"}.isdisjoint(thread.name for thread in threading.enumerate())
+
+
+def test_what_was_wrong_with_a_frame_does_not_outlive_it(inner_node):
+    inner_node._receive("color", image(np.ones((32, 40, 3), np.uint8), "rgb8"))
+    inner_node._receive("depth", image(np.zeros((8, 10), np.uint16), "16UC1"))
+    inner_node._poll()
+    end = time.monotonic() + LIMIT
+    while not inner_node._health.snapshot().published:
+        assert time.monotonic() < end, "waited in vain for the pair"
+        time.sleep(0.01)
+    assert "nothing" in inner_node._lasting._conditions
+    assert not inner_node._lasting.problems(time.monotonic() + QUIET)
+
+
+def test_another_camera_has_another_camera_info(inner_node):
+    def receive(frame: str) -> None:
+        picture = image(np.ones((32, 40, 3), np.uint8), "rgb8")
+        picture.header.frame_id = frame
+        inner_node._receive("color", picture)
+
+    info = CameraInfo(width=40, height=32)
+    info.header.frame_id = "first"
+    receive("first")
+    inner_node._receive_info("color", info)
+    receive("first")
+    assert inner_node._infos["color"] is info
+    receive("second")
+    assert inner_node._infos["color"] is None
 
 
 @pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.slow)])

@@ -31,7 +31,7 @@ from dkn.networks import NetworkConfig, build
 from dkn_ros.parameters import Options
 from dkn_ros.pipeline import target_rate
 from dkn_ros.pipeline.target_rate import ENOUGH, SETTLING
-from dkn_ros.upsampling import STARTUP_SCALE, Upsampling, price
+from dkn_ros.upsampling import STARTUP_SCALE, Upsampling
 
 SECONDS = {"a": 0.03, "a_small": 0.012, "a_tiny": 0.001, "b": 0.001}
 COLOR, DEPTH = np.zeros((480, 640, 3), np.uint8), np.ones((6, 8), np.float32)
@@ -346,7 +346,14 @@ def test_a_dkn_says_what_it_costs(tmp_path, make_model, monkeypatch):
         network = build(config)
         info = ModelInfo(config, 8 if architecture == "dkn" else None, 10.0, {"test_rmse_cm": rmse})
         checkpoint.save(tmp_path / f"{name}.safetensors", network, info)
-    found = price("dkn", 8)
+    lines: list[str] = []
+    upsampling = Upsampling(Options(mode="dkn"), lambda name, _: Upsampler(name, device="cpu"), lines.append)
+    (found,) = lines
     assert "20 % smaller (2.40 cm, 3.00 cm" in found
     ratio = int(found.split(" takes ")[1].split()[0])
     assert 10 < ratio < 60  # 16 passes in place of one, of more layers
+    upsampling.apply(Options(mode="fdkn_sensor"))
+    assert lines[1:] == ["mode is now fdkn_sensor"]
+    (tmp_path / "fdkn_sensor.safetensors").unlink()
+    upsampling.apply(Options(mode="dkn"))
+    assert lines[2:] == ["mode is now dkn"]  # there is nothing to compare it with

@@ -132,6 +132,16 @@ def test_frames_right_after_a_change_do_not_count():
     assert target.seconds == 0.01 and target.kept
 
 
+def test_the_time_of_one_step_is_not_told_of_another():
+    _, fast, *_ = COSTS
+    target = TargetRate(30, COSTS)
+    for i in range(SETTLING + ENOUGH):
+        target.add(0.07, float(i))
+    assert target.seconds == 0.07 and not target.kept
+    target.use(fast)
+    assert target.seconds is None and target.kept
+
+
 def test_a_pause_forgets_what_was_measured():
     target = TargetRate(30, COSTS)
     for i in range(100):

@@ -90,6 +90,9 @@ def test_off_and_internal(register: Registrar) -> None:
     assert register(DEPTH, COLOR_VIEW, DEPTH_VIEW, "off") is None
     same_frame = DEPTH_VIEW._replace(frame_id="color")
     assert register(DEPTH, COLOR_VIEW, same_frame, "internal", MATRIX) is not None
+    # Two cameras in one frame lie in one place.
+    in_one_place = register(DEPTH, COLOR_VIEW, same_frame, "internal")
+    assert np.array_equal(in_one_place, register(DEPTH, COLOR_VIEW, same_frame, "internal", np.eye(4)), equal_nan=True)
     with pytest.raises(ConfigError, match="/tf_static"):
         register(DEPTH, COLOR_VIEW, DEPTH_VIEW._replace(frame_id="elsewhere"), "internal")
     with pytest.raises(ConfigError, match="camera_info of depth"):

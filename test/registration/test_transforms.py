@@ -68,6 +68,7 @@ def test_the_latest_counts_and_slashes_do_not() -> None:
 def test_what_makes_no_sense_is_passed_over() -> None:
     buffer = heard(stamped("a", "b", turn=(0, 0, 0, 0)), stamped("a", "c"), stamped("c", "a"))
     assert buffer.lookup("a", "b") is None
+    assert heard(stamped("a", "b", (0, float("nan"), 0))).lookup("a", "b") is None
     assert np.allclose(buffer.lookup("a", "c"), np.eye(4)), "a circle does not hang"
 
 

@@ -52,7 +52,7 @@ def small_holes(depth: Depth, width: float) -> Mask:
     small = np.ones(count, bool)
     small[0] = False  # label 0 is what is known
     small[np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1])))] = False
-    too_wide = np.ones((int(width) + 1,) * 2, np.uint8)  # a square that fits into no small hole
+    too_wide = np.ones((int(min(width, max(depth.shape))) + 1,) * 2, np.uint8)  # a square that fits into no small hole
     small[labels[cv2.erode(unknown, too_wide) > 0]] = False
     nearest, farthest = (np.full(count, value, np.float32) for value in (np.inf, -np.inf))
     touched = cv2.dilate(small[labels].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
