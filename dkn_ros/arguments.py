@@ -36,7 +36,9 @@ usage: ros2 run dkn_ros upsample [--help] [--ros-args -p PARAMETER:=VALUE --para
 
 Upsamples the depth of an RGB-D camera to the size of its colour images.
 Takes color/image_raw, depth/image_raw (registered to colour) and camera_info beside each;
-gives depth_upsampled/image_rect, camera_info beside it, and /diagnostics. All but the last can be remapped.
+gives depth_upsampled/image_rect with camera_info beside it, depth_upsampled/image_rect/compressedDepth,
+depth_upsampled/confidence and points to whoever listens, and /diagnostics. All but the last can be remapped.
+The service ~/enable (std_srvs/SetBool) pauses it.
 
 parameters (* = changes at run time):
 """

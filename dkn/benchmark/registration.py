@@ -254,4 +254,4 @@ def table(scores: dict[str, Score]) -> str:
         (name, f"{100 * s.rmse:.2f}", f"{100 * s.known:.1f}", f"{100 * s.wrong:.2f}", f"{100 * s.hidden_wrong:.2f}")
         for name, s in scores.items()
     ]
-    return markdown(["", "RMSE, cm", "known, %", "on no surface, %", "of the hidden, %"], rows)
+    return markdown(["", "RMSE, cm", "known, %", "flying, %", "of the hidden, %"], rows)

@@ -143,6 +143,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, help="processes that draw crops ahead of time; default: 0, on CUDA all cores but one"
     )
     parser.add_argument("--tensorboard", action="store_true", help="curves and pictures in --out/tensorboard")
+    parser.add_argument("--no-test", action="store_true", help="leave out the test at the end")
     parser.add_argument("--test-every", type=int, default=1000, help="steps between tests for --tensorboard")
     parser.add_argument(
         "--recipe",
@@ -191,7 +192,7 @@ def run(options: argparse.Namespace) -> None:
         path = trainer.run()
     if not processes.first:
         return
-    if trainer.finished and test is not None:
+    if trainer.finished and test is not None and not options.no_test:
         tables = assess(path, test, config, str(trainer.device))
         for table in tables:
             print(table.table())

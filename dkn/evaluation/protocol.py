@@ -86,7 +86,8 @@ class Evaluation:
         for r in sorted(self.results, key=lambda r: r.rmse):
             more = "" if r.median_error is None else f"   median {r.median_error:.3f}"
             if r.recorded:
-                more += f"   edges judged {r.recorded['rmse_all']:.3f}, mean {r.recorded['mean_error_edges']:.3f}"
+                more += f"   edges judged {r.recorded['rmse_all']:.3f}"
+                more += f"   mean error near edges {r.recorded['mean_error_edges']:.3f}"
             more += "" if r.flicker is None else f"   flicker {r.flicker:.3f}"
             lines.append(f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms{more}")
         return "\n".join([title, *lines])

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,13 +78,15 @@ def to_json(columns: Sequence[Column], quoted: bool = False) -> dict[str, Any]:
 
 
 def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
-    """RMSE of every method in every column, the best of each column in bold; flicker below, where it was measured."""
+    """RMSE of every method in every column, the best of each column in bold; below, in tables of their own, what else
+    was measured."""
     methods = _union([c.methods for c in columns])
     heads = [_head(column, columns) for column in columns]
     rows = []
     errors = [{r.method: r.rmse for r in c.evaluation.results} for c in columns]
+    best = [_best(values.values()) for values in errors]
     for method in methods:
-        cells = [_cell(method, values, column) for values, column in zip(errors, columns, strict=True)]
+        cells = [_cell(method, *given) for given in zip(errors, columns, best, strict=True)]
         rows.append([method, *cells])
     if quoted:
         quotes = [{quote.method: quote for quote in column.quotes} for column in columns]
@@ -97,26 +99,38 @@ def to_markdown(columns: Sequence[Column], quoted: bool = False) -> str:
     for key, title in further.items():
         values = [{r.method: r.to_json().get(key) for r in c.evaluation.results} for c in columns]
         if any(value is not None for column in values for value in column.values()):
-            text += "\n" + _more(title, values, methods, heads)
+            text += "\n" + _more(title, values, methods, heads, largest=key == "completeness")
     remark = _REMARK + _SINTEL * any(c.evaluation.dataset == "sintel" for c in columns)
     return text + (f"\n{remark}\n" if quoted else "")
 
 
-def _more(title: str, values: Sequence[Mapping[str, Any]], methods: Sequence[str], heads: Sequence[str]) -> str:
-    """A further table of the same form, of what is not always measured."""
+def _more(
+    title: str, values: Sequence[Mapping[str, Any]], methods: Sequence[str], heads: Sequence[str], largest: bool
+) -> str:
+    """A further table of the same form, of what is not always measured; a share, of which the largest is the best, has
+    no unit of its columns."""
+    best = [_best(column.values(), largest) for column in values]
     rows = []
     for method in methods:
         found = [column.get(method) for column in values]
-        rows.append([method, *("–" if v is None else f"{v:.3f}" for v in found)])
-    return markdown([title, *heads], rows) + "\n"
+        rows.append([method, *("–" if v is None else _bold(v, b) for v, b in zip(found, best, strict=True))])
+    return markdown([title, *(head.rpartition(", ")[0] if largest else head for head in heads)], rows) + "\n"
 
 
-def _cell(method: str, errors: Mapping[str, float], column: Column) -> str:
+def _cell(method: str, errors: Mapping[str, float], column: Column, best: float | None) -> str:
     if method not in errors:
         return "absent" if method in column.absent else "–"
-    value = errors[method]
-    known = [error for error in errors.values() if not math.isnan(error)]
-    return f"**{value:.3f}**" if known and value == min(known) else f"{value:.3f}"
+    return _bold(errors[method], best)
+
+
+def _best(values: Iterable[float | None], largest: bool = False) -> float | None:
+    """None where nothing was measured, or where all are equal."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return (max if largest else min)(known) if known and (len(known) == 1 or len(set(known)) > 1) else None
+
+
+def _bold(value: float, best: float | None) -> str:
+    return f"**{value:.3f}**" if value == best else f"{value:.3f}"
 
 
 def _head(column: Column, columns: Sequence[Column]) -> str:

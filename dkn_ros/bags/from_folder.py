@@ -44,6 +44,7 @@ from dkn_ros.bags.bag import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, BagWrit
 from dkn_ros.terminal import exit_status, say
 
 DEPTH_FOLDERS = ("depth", "depth_raw")  # which of several is the depth topic
+TIME = "t_sec"  # the column of frames.csv that says when
 START_NS = 1_000_000_000  # stamp of the time 0: a stamp of zero means none
 EPOCH = 1e8  # seconds; times beyond are since 1970, and stamps as they are
 
@@ -101,17 +102,21 @@ def _folders(folder: Path) -> tuple[str, list[str]]:
 
 
 def _listed(folder: Path, names: Sequence[str]) -> list[Files]:
-    """Frames by frames.csv; none if there is no such file."""
+    """Frames by frames.csv; none if there is no such file, or one that says nothing of time."""
     table = folder / "frames.csv"
     if not table.is_file():
         return []
     try:
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        frames = [(float(row["t_sec"]), {name: folder / row[name] for name in names}) for row in rows]
+        if rows and TIME not in rows[0]:
+            say(f"{table} has no column {TIME}: pictures of one name make a frame, at a steady rate")
+            return []
+        frames = [(float(row[TIME]), {name: folder / row[name] for name in names}) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        columns = ", ".join(["t_sec", *names])
-        raise DataError(f"{table}: needs the columns {columns}, t_sec in seconds ({error!r})") from None
+        columns = ", ".join([TIME, *names])
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise DataError(f"{table}: needs the columns {columns}, the first in seconds ({reason})") from None
     return sorted(frames, key=lambda frame: frame[0])
 
 

@@ -53,7 +53,7 @@ FRAMES = 90
 SETTLING_S = 15.0  # that the node is given to find its model, on a computer that is new to it
 OUT = Path("out")
 _RED = 255, 0, 0
-_MIN_CONFIDENCE = 0.7  # that docs/confidence.md recommends
+_MIN_CONFIDENCE = 0.7  # the example of docs/confidence.md
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,23 +154,22 @@ def demo_picture(example: Example) -> np.ndarray:
 
 
 def _clouds(example: Example) -> dict[str, np.ndarray]:
-    """Points from the side, with a Kinect's focal length; those of no surface are red."""
+    """Points from the side, with a Kinect's focal length."""
     focal = kinect.COLOR_FOCAL * example.color.shape[1] / kinect.SIZE[0]
-    likely = confidence(example.output, example.low) >= _MIN_CONFIDENCE
+    likely = np.where(confidence(example.output, example.low) >= _MIN_CONFIDENCE, example.output, np.nan)
+    left = np.isfinite(likely).sum() / max(1, np.isfinite(example.output).sum())
     maps = {
         "bicubic": example.bicubic,
         "output": example.output,
-        f"min_confidence {_MIN_CONFIDENCE}": np.where(likely, example.output, np.nan),
+        f"min_confidence {_MIN_CONFIDENCE}, {100 * left:.0f} % left": likely,
         "ground truth": example.truth,
     }
     panels = {}
     for name, depth in maps.items():
-        ghosts = flying_pixels(depth, example.truth)
-        share = ghosts.sum() / max(1, np.isfinite(depth).sum())
-        color = np.where(ghosts[..., None], _RED, example.color).astype(np.uint8)
-        panels[f"{name} from the side, red: on no surface, {100 * share:.1f} %"] = visualize.from_the_side(
-            depth, color, focal
-        )
+        flying = flying_pixels(depth, example.truth)
+        share = flying.sum() / max(1, np.isfinite(depth).sum())
+        color = np.where(flying[..., None], _RED, example.color).astype(np.uint8)
+        panels[f"{name}; red: flying pixels, {100 * share:.1f} %"] = visualize.from_the_side(depth, color, focal)
     return panels
 
 

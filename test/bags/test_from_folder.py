@@ -112,8 +112,17 @@ def test_times_since_1970_stay(folder: Path, tmp_path: Path) -> None:
     assert [m.header.stamp.sec for m in read(tmp_path / "bag")[bags.DEPTH_TOPIC]] == [1_700_000_000] * 2
 
 
+def test_a_table_without_times(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    """Of poses, say."""
+    (folder / "frames.csv").write_text("name,x,y,z\na,0,0,0\n")
+    from_folder.write_bag(folder, tmp_path / "bag", rate_hz=10)
+    first, second = (m.header.stamp for m in read(tmp_path / "bag")[bags.DEPTH_TOPIC])
+    assert second.nanosec - first.nanosec == 100_000_000
+    assert "frames.csv has no column t_sec" in capsys.readouterr().out
+
+
 def break_table(folder: Path) -> None:
-    (folder / "frames.csv").write_text("n,rgb\n0,rgb/a.png\n")
+    (folder / "frames.csv").write_text("n,t_sec,rgb\n0,0.0,rgb/a.png\n")
 
 
 def break_picture(folder: Path) -> None:

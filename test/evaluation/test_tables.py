@@ -80,10 +80,19 @@ def test_what_is_measured_besides():
     results = [Result("bicubic", 5.0, 0.1, median_error=0.6, flicker=0.4), Result("other", 6.0, 0.1)]
     lines = tables.to_markdown([Column(Evaluation("recording", 8, "area", "cm", 3, results))]).splitlines()
     assert "| median absolute error | recording 8× area, cm |" in lines
-    assert "| bicubic | 0.600 |" in lines
+    assert "| bicubic | **0.600** |" in lines
     assert "| flicker | recording 8× area, cm |" in lines
-    assert "| bicubic | 0.400 |" in lines
+    assert "| bicubic | **0.400** |" in lines
     assert lines.count("| other | – |") == 2
+
+
+def test_the_largest_share_is_the_best():
+    recorded = [{"completeness": share, "mean_error": 1.0} for share in (90.0, 95.0)]
+    results = [Result(name, 5.0, 0.1, recorded=r) for name, r in zip(("bicubic", "other"), recorded, strict=True)]
+    lines = tables.to_markdown([Column(Evaluation("recording", 8, "area", "cm", 3, results))]).splitlines()
+    where = lines.index("| share of the pixels with depth, % | recording 8× area |")
+    assert lines[where + 2 : where + 4] == ["| bicubic | 90.000 |", "| other | **95.000** |"]
+    assert "| other | 1.000 |" in lines  # where all are equal, none is the best
 
 
 def test_models_of_table_2(tmp_path, make_model):
