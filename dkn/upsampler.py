@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -36,12 +37,14 @@ from dkn.depth.alignment import align_color
 from dkn.depth.confidence import confidence
 from dkn.depth.frame import compiling, is_compiling, stages, validity
 from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
-from dkn.depth.units import measured
+from dkn.depth.units import measured, not_metres
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.cuda_graph import Graphs, Upload
 from dkn.engines.selection import autotuning
 from dkn.errors import ConfigError, ImageError
 from dkn.utils.device import choose_device
+
+log = logging.getLogger("dkn")
 
 
 class Loaded(NamedTuple):
@@ -184,6 +187,7 @@ class Upsampler:
             align_color=align_color,
         )
         self._model, self._scale = model, scale
+        self._looked_at = False
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
@@ -279,6 +283,10 @@ class Upsampler:
             CheckpointError: no model for this scale, or a damaged one.
         """
         _check(color, depth)
+        if not self._looked_at:  # the first frame tells
+            self._looked_at = True
+            if doubt := not_metres(depth):
+                log.warning("depth has to be in metres: %s", doubt)
         low, options = np.asarray(depth, np.float32), self.options  # which another thread may set meanwhile
         with self._lock:
             guide = self._aligned(color, low, options)

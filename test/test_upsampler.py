@@ -474,6 +474,22 @@ def test_arrays_of_other_libraries_are_refused_by_name(small_model, make_scene):
         upsampler(color.tolist(), depth)
 
 
+def test_millimetres_as_floats_are_doubted_once(small_model, make_scene, caplog):
+    color, depth = make_scene(32, 40)
+    upsample = Upsampler(small_model, device="cpu", engine="torch")
+    with caplog.at_level("WARNING", logger="dkn"):
+        upsample(color, depth[::4, ::4])
+    assert not caplog.records
+    another = Upsampler(small_model, device="cpu", engine="torch")
+    with caplog.at_level("WARNING", logger="dkn"):
+        for _ in range(2):
+            another(color, 1000 * depth[::4, ::4])
+    assert [r.message for r in caplog.records if "millimetres" in r.message] == [
+        f"depth has to be in metres: half of its depth is beyond {1000 * np.median(depth[::4, ::4]):.0f} m; "
+        "are these millimetres?"
+    ]
+
+
 @pytest.mark.parametrize("options", [{"scale": math.inf}, {"scale": math.nan}, {"min_depth": 2, "max_depth": 1}])
 def test_numbers_that_make_no_sense(small_model, options):
     with pytest.raises(ConfigError):

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 
 from dkn.depth import Depth, to_counts, to_metres
+from dkn.depth.units import not_metres
 from dkn.errors import ConfigError, DataError
 from dkn.utils.image_io import read_map, write_image
 
 MILLIMETRE = 1e-3
 LARGEST_PNG = 65.534  # metres that 16 bits of millimetres can say; 65535 stands for unknown
-TOO_FAR = 200.0  # metres; depth of which half lies beyond is in another unit
 
 
 def read_depth(path: Path, unit: float | None = None, min_depth: float = 0.0, max_depth: float = np.inf) -> Depth:
@@ -53,10 +53,8 @@ def read_depth(path: Path, unit: float | None = None, min_depth: float = 0.0, ma
         return to_metres(counts, unit or MILLIMETRE, min_depth, max_depth)
     with np.errstate(over="ignore"):
         depth = to_metres((counts.astype(np.float64) * (unit or 1.0)).astype(np.float32), 1.0, min_depth, max_depth)
-        raw = counts[np.isfinite(counts) & (counts > 0)]
-    if unit is None and raw.size and np.median(raw) > TOO_FAR:
-        middle = float(np.median(raw))
-        raise DataError(f"{path}: half of its depth is beyond {middle:.0f} m; are these millimetres? --unit 0.001")
+    if unit is None and (doubt := not_metres(counts)):
+        raise DataError(f"{path}: {doubt} --unit 0.001")
     return depth
 
 

@@ -27,6 +27,7 @@ Depth = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+TOO_FAR = 200.0  # metres; depth of which half lies beyond is in another unit
 UNKNOWN_COUNT = 65535
 """What many drivers give where they know nothing, beside 0: the largest count of 16 bits."""
 
@@ -59,6 +60,13 @@ def to_metres(raw: np.ndarray, unit: float = 1e-3, min_depth: float = 0.0, max_d
     if max_depth < math.inf:
         metres[metres > max_depth] = np.nan
     return metres
+
+
+def not_metres(depth: np.ndarray) -> str | None:
+    """That depth, any array of numbers, seems to be in another unit, in a few words; None if it may be metres."""
+    known = depth[np.isfinite(depth) & (depth > 0)]
+    middle = float(np.median(known)) if known.size else 0.0
+    return f"half of its depth is beyond {middle:.0f} m; are these millimetres?" if middle > TOO_FAR else None
 
 
 def measured(depth: Depth, min_depth: float, max_depth: float) -> Depth:
