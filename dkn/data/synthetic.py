@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Rendered rooms (synthetic.py) as a data set: exact depth, no file to fetch, no terms.
+"""Rendered rooms (`dkn.data.rendered`) as a data set: exact depth, no file to fetch, no terms.
 
 Each room is seen from eight places. The pictures are rendered on first use (about 0.4 s each) and kept in a
 memory-mapped cache of 2.15 MB a pair.

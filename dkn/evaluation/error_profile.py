@@ -52,7 +52,7 @@ class Bin:
 class ErrorProfile:
     """Sums over frames; every pixel that is added counts alike.
 
-    An edge is a step of more than 5 % of the nearer depth between two neighbours in the truth (`recording.near_edges`);
+    An edge is a step of more than 5 % of the nearer depth between two neighbours in the truth (`dkn.depth.near_edges`);
     both of them have the distance 0. A frame without any edge counts as infinitely far from one.
     """
 
