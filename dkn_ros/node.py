@@ -56,7 +56,7 @@ from dkn_ros.pipeline.logs import follow_library
 from dkn_ros.pipeline.outputs import Depth, Outputs, create_publisher
 from dkn_ros.pipeline.point_cloud import Colored
 from dkn_ros.pipeline.progress import QUIET, Counts, Progress
-from dkn_ros.pipeline.symptoms import displacement_problem, range_problem, transport_loss
+from dkn_ros.pipeline.symptoms import displacement_problem, loss_problem, range_problem, transport_loss
 from dkn_ros.pipeline.sync import Pair, PairSynchronizer
 from dkn_ros.pipeline.sync_message_filters import MessageFiltersSynchronizer
 from dkn_ros.pipeline.topics import camera_info_topic
@@ -256,6 +256,8 @@ class UpsampleNode(Node):
         metres = metres if registered is None else registered
         stamp = pair.depth.header.stamp
         result = self._upsampling(color, metres, stamp.sec + 1e-9 * stamp.nanosec)
+        nothing = loss_problem(self._inputs["depth"].topic, depth, registered, result, p.min_confidence)
+        self._lasting.note("nothing", nothing, time.monotonic(), after_s=QUIET, hold_s=QUIET)
         encoding = pair.depth.encoding if p.output_encoding == "auto" else p.output_encoding
         if encoding not in messages.DEPTH_ENCODINGS:  # a plain compressed PNG or TIFF names none
             encoding = "32FC1" if depth.dtype.kind == "f" else "16UC1"
@@ -320,8 +322,6 @@ class UpsampleNode(Node):
         topic = self._inputs["color_info"].topic
         note("camera_info", useless and f"camera_info on {topic} is of no use: {useless}")
         note("range", range_problem(metres, pair.depth.encoding, p.min_depth, p.max_depth))
-        nothing = None if np.isfinite(metres).any() else f"no pixel on {self._inputs['depth'].topic} has a depth"
-        note("nothing", nothing, after_s=QUIET)
 
     def _refuse(self, stream: str, error: ImageError) -> None:
         """Count a message that cannot be used, and say why. On either thread."""
@@ -399,6 +399,7 @@ class UpsampleNode(Node):
             return SetParametersResult(successful=False, reason=str(error))
         self._synchronizer.slop_ns = _nanoseconds(changed.slop)
         self.options = changed
+        self._progress.clear()  # what was just done took its time, and is no fault of a stream
         return SetParametersResult(successful=True)
 
     # ------------------------------------------------------------------------------------------- diagnostics
@@ -477,7 +478,8 @@ class UpsampleNode(Node):
         self._note_progress(now)
         for event in EVENTS:
             self._lasting.grade(event, self._event_level(now.time_s), now.time_s)
-        note("points", self._outputs.points.problem or None if self._outputs.points else None)
+        points = self._outputs.points
+        note("points", points.problem or None if points and points.heard else None)
         note("engine", self._upsampling.upsampler.engine_failure or None)
         note("model", self._upsampling.unusable or None)
         note("rate", self._upsampling.problem)
@@ -504,6 +506,8 @@ class UpsampleNode(Node):
             self._synchronizer.slop_ns,
         )
         for problem in found:
+            if problem.key == "busy" and self._upsampling.is_busy:
+                continue
             self._lasting.note(problem.key, problem.sentence, now.time_s, after_s=problem.after_s)
         behind = (rates := self._progress.rates_hz) and self._upsampling.behind(*rates)
         self._lasting.note("behind", behind, now.time_s, level=OK, after_s=PATIENCE)

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ STARTUP_SCALE = 8  # model of a family that is loaded before the first frame tel
 DECIMATIONS = (1, 2, 3, 4)  # that are tried for a rate
 AT_FIRST = 640 * 480  # pixels of colour that a rate is tried with at first, if it may be reduced
 LEAST_WIDTH = 320  # pixels that colour keeps, whatever the rate
+RECENT = 2.0  # seconds without a frame, after which nothing is said of how long they take
 BEHIND = 0.8  # share of the pairs that are answered, below which it is worth a word
 FIXED_COST = 1e6  # what a frame costs for each pixel beside the weights, in bytes of weights: measured, roughly
 
@@ -72,6 +74,17 @@ def _tested(info: ModelInfo) -> float | None:
     return float(found) if found else None
 
 
+def _sizes_of(options: Options) -> dict[str, int]:
+    """Bytes of the models of `mode`'s family by name, the largest first. Looked at once: what happens to the files
+    later harms no model that is loaded.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    scale = options.scale or STARTUP_SCALE
+    return {name: find_model(name, scale).stat().st_size for name in family(options.mode)}
+
+
 class Upsampling:
     """Colour and depth in, depth out, at the rate that is asked for, as far as models that are there can do that.
 
@@ -89,6 +102,7 @@ class Upsampling:
         # The executor sets options, the worker begins with new sizes, and a thread brings another step: one at a time.
         self._lock = threading.Lock()
         self._options = options
+        self._sizes_of = _sizes_of(options)
         self._change: threading.Thread | None = None
         self._current = self._at_start()
         self._alignment = ColorAlignment() if options.align_color else None
@@ -100,6 +114,7 @@ class Upsampling:
         self._latest = self.upsampler  # what that result came from
         self._sizes: Sizes | None = None
         self._target: TargetRate | None = None
+        self._took_s = -math.inf  # when the latest frame was done
         self._kept: set[Step] = set()  # steps whose times are remembered
         self.unusable = ""
         """Which step towards `target_rate` cannot be used, and why; empty if none was found to be so."""
@@ -141,9 +156,9 @@ class Upsampling:
 
     @property
     def problem(self) -> str | None:
-        """That the rate is not kept, if so."""
+        """That the rate is not kept, if so, by the latest frames; None where the latest is long ago."""
         target = self._target
-        if target is None or target.kept or target.seconds is None:
+        if target is None or target.kept or target.seconds is None or time.monotonic() - self._took_s > RECENT:
             return None
         return (
             f"target_rate {self._options.target_rate:g} Hz is not kept: "
@@ -159,7 +174,7 @@ class Upsampling:
         """
         if self._options.target_rate or not 0 < published_hz < BEHIND * matched_hz:
             return None
-        faster = len(family(self._options.mode)) > 1
+        faster = len(self._sizes_of) > 1
         remedy = f"target_rate: {matched_hz:.0f} takes a model that keeps up" if faster else "a smaller model keeps up"
         step, _ = self._current
         return f"{step} answers {published_hz:.0f} of {matched_hz:.0f} pairs a second, always the newest: {remedy}"
@@ -185,11 +200,13 @@ class Upsampling:
 
     def took(self, seconds: float, color: np.ndarray, depth: np.ndarray) -> None:
         """All that was done for the latest frame took so long: see whether another step is due."""
-        target = self._target
+        target, self._took_s = self._target, time.monotonic()
         if target is None:
             return
-        if self.upsampler.is_measuring or (self._change is not None and self._change.is_alive()):
+        if self.is_busy:
             target.pause()
+        elif target.step != self._current[0]:
+            self._start(target.step, target, color, depth)  # for these sizes, which came while another change was made
         else:
             step = target.add(seconds, time.monotonic())
             if set(target.times) != self._kept:
@@ -199,6 +216,11 @@ class Upsampling:
                     remember(subject, color.shape[:2], times)
             if step is not None:
                 self._start(step, target, color, depth)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is compiled, timed or made beside the frames, which take longer meanwhile."""
+        return self.upsampler.is_measuring or (self._change is not None and self._change.is_alive())
 
     def _start(self, step: Step, target: TargetRate, color: np.ndarray, depth: np.ndarray) -> None:
         """Go to another step, which `target` asks for, beside the one in use."""
@@ -219,10 +241,11 @@ class Upsampling:
         """
         before, (step, upsampler) = self._options, self._current
         again = any(getattr(changed, name) != getattr(before, name) for name in ("mode", "target_rate", "decimation"))
+        sizes_of = _sizes_of(changed) if changed.mode != before.mode else self._sizes_of
         if again and changed.mode != step.model:
             upsampler = self._make(changed.mode, changed)
         with self._lock:
-            self._options = changed
+            self._options, self._sizes_of = changed, sizes_of
             if again:
                 self._current = Step(changed.mode, changed.decimation or 1), upsampler
                 self._sizes = self._target = None  # steps are tried anew
@@ -259,7 +282,7 @@ class Upsampling:
         self._kept = set()  # so that they count as what came last
         model, upsampler = self._current[0].model, self.upsampler
         self._current = Step(model, target.step.decimation), upsampler
-        if target.step.model != model:
+        if target.step.model != model and not self.is_busy:  # one change at a time
             self._start(target.step, target, color, depth)
         return target
 
@@ -275,8 +298,7 @@ class Upsampling:
         for decimation in decimations:
             if decimation > 1 and not options.decimation and width < decimation * LEAST_WIDTH:
                 continue
-            for model in family(options.mode):
-                weights = find_model(model, options.scale or STARTUP_SCALE).stat().st_size
+            for model, weights in self._sizes_of.items():
                 costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
         known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
         most = max(step.decimation for step in costs)

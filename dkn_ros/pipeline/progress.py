@@ -104,24 +104,38 @@ class Progress:
         faulty = sum(
             count for why, count in lost.items() if why not in ("superseded", "idle")
         )  # that is said elsewhere
-        repeats = {stream: 2 * dropped[stream]["duplicate"] > count for stream, count in came.items()}
+        stamps = {stream: self._stamp_problem(topics[stream], dropped[stream], count) for stream, count in came.items()}
         pairing = busy = None
-        if not any(repeats.values()):
+        # Where a stream has ended, or its stamps are at fault, that is what is wrong, and is said as such.
+        sound = not any(stamps.values()) and self._all_come
+        if sound:
             pairing = pairing_problem(stamps_ns["color"], stamps_ns["depth"], matched, slop_ns)
-        if not (matched or pairing or faulty or any(repeats.values())):
+        if sound and not (matched or pairing or faulty):
             reasons = [f"{count} {stream} {why}" for stream in dropped for why, count in dropped[stream].items()]
             pairing = f"colour and depth come, and no pair is found among them ({', '.join(reasons) or 'all wait'})"
         if matched and not faulty and now.health.published == before.health.published:
             seconds = now.health.time_s - before.health.time_s
             busy = f"one frame has kept the network busy for {seconds:.0f} s: choose a smaller model"
         return [
-            *(
-                Problem(f"{stream} repeats", f"stamps on {topic} repeat: does its driver fill header.stamp?")
-                if repeats[stream]
-                else Problem(f"{stream} repeats", None)
-                for stream, topic in topics.items()
-            ),
+            *(Problem(f"{stream} stamps", sentence) for stream, sentence in stamps.items()),
             # Where some pair, that may be for a change that has just been made.
             Problem("pairing", pairing, after_s=QUIET if matched else 0.0),
             Problem("busy", busy),
         ]
+
+    @property
+    def _all_come(self) -> bool:
+        """Whether something came on each stream lately."""
+        now = self._counts[-1]
+        earlier = (counts for counts in reversed(self._counts) if now.health.time_s - counts.health.time_s >= QUIET)
+        lately = next(earlier, self._counts[0])
+        return all(count > lately.received[stream] for stream, count in now.received.items())
+
+    @staticmethod
+    def _stamp_problem(topic: str, dropped: Counter[str], came: int) -> str | None:
+        """What is wrong with most stamps of one stream."""
+        if 2 * dropped["duplicate"] > came:
+            return f"stamps on {topic} repeat: does its driver fill header.stamp?"
+        if 2 * dropped["late"] > came:
+            return f"most images on {topic} are stamped before earlier ones: does its clock go back?"
+        return None

@@ -58,6 +58,28 @@ def _nearest(stamp: int, ordered: Sequence[int]) -> int:
     return min(abs(stamp - other) for other in ordered[max(0, at - 1) : at + 1])
 
 
+def loss_problem(
+    topic: str, depth: np.ndarray, registered: np.ndarray | None, result: np.ndarray, min_confidence: float
+) -> str | None:
+    """Where all of a frame's depth was lost, if it was: on `topic`, or on the way from there to the result.
+
+    Args:
+        topic: that depth came from.
+        depth: (h, w), as it came.
+        registered: (h', w') float32 metres, or None where depth was taken as it is.
+        result: (H, W) float32 metres.
+    """
+    if np.isfinite(result).any():
+        return None
+    if not (np.isfinite(depth) & (depth > 0)).any():
+        return f"no pixel on {topic} has a depth"
+    if registered is not None and not np.isfinite(registered).any():
+        return "no depth is left after registration: is the transform that of these cameras, in metres?"
+    if min_confidence > 0:
+        return f"no depth is as likely as min_confidence, {min_confidence:g}: set less"
+    return f"no depth comes out, though {topic} has some: do min_depth and max_depth leave any?"
+
+
 def displacement_problem(x: int, y: int) -> str | None:
     """That colour is moved onto depth by these pixels, worth saying where it lasts."""
     if x == y == 0:

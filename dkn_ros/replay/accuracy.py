@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dkn.depth import upsample_bicubic
+from dkn.depth import degrade, reduce_color, upsample_bicubic
 from dkn.depth.confidence import confidence
 from dkn.evaluation import median_error, rmse
 from dkn.evaluation.baselines import BASELINES
@@ -140,6 +140,7 @@ def measure(playback: Playback, answers: Answers, most: int = COMPARED) -> Accur
     following = dict(itertools.pairwise(sent))
     previous: tuple[int, dict[str, np.ndarray]] | None = None
     for frame in tqdm(playback.frames(set(chosen)), "comparing", len(chosen), unit="frame"):
+        frame = _as_answered(frame, answers)
         outputs = _outputs(frame, answers, methods)
         if outputs[OUTPUT].shape != frame.truth.shape or outputs[BICUBIC].shape != frame.truth.shape:
             continue  # a camera that changed its size, in the moment when it did
@@ -186,6 +187,18 @@ def mean_confidence(playback: Playback, answers: Answers, most: int = COMPARED) 
     return _mean(means) if means else None
 
 
+def _as_answered(frame: Frame, answers: Answers) -> Frame:
+    """With colour and truth as `decimation` makes them, where the node reduced colour: the truth by points of it, since
+    a mean over an edge is the depth of nothing."""
+    width = answers.depth(frame.stamp).shape[1]
+    decimation = frame.color.shape[1] // width
+    if decimation <= 1 or frame.truth.shape != frame.color.shape[:2]:
+        return frame
+    color = reduce_color(frame.color, decimation)
+    truth = degrade(frame.truth, decimation, "nearest", np.random.default_rng(0))
+    return frame._replace(color=color, truth=truth)
+
+
 def _outputs(frame: Frame, answers: Answers, methods: Sequence[str]) -> dict[str, np.ndarray]:
     """What each method makes of the frame's input, (H, W) metres."""
     size = frame.color.shape[0], frame.color.shape[1]
@@ -200,7 +213,8 @@ def _examples(
 ) -> list[Example]:
     ordered = sorted(frames, key=lambda frame: frame.rmse[OUTPUT])
     titles = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
-    found = {frame.stamp: frame for frame in playback.frames({frame.stamp for frame in titles.values()})}
+    chosen = playback.frames({frame.stamp for frame in titles.values()})
+    found = {frame.stamp: _as_answered(frame, answers) for frame in chosen}
     return [
         Example(title, stamp, errors.rmse, frame.color, frame.low, _outputs(frame, answers, methods), frame.truth)
         for title, errors in titles.items()

@@ -279,6 +279,28 @@ def test_times_that_are_none_are_no_error(made, cache, ms):
     assert recall(compared, SIZE) == runner.autotuner.times
 
 
+@pytest.mark.parametrize("size", ["0x0", "-3x4", "99999999x99999999", "640", "640x480x3", "axb", ""])
+def test_one_damaged_entry_costs_no_other(cache, size):
+    remember("one", (480, 640), {"a": 1.0})
+    remember("two", (480, 640), {"b": 2.0})
+    found = json.loads(cache.read_text())
+    found[next(key for key in found if key.endswith("one"))][size] = {"a": 3.0}
+    cache.write_text(json.dumps(found))
+    assert last_size("one") == (480, 640) and recall("one") == {"a": 1.0}
+    remember("three", (480, 640), {"c": 3.0})
+    assert recall("two") == {"b": 2.0}
+
+
+def test_an_engine_that_there_is_not_is_not_waited_for(made, cache):
+    candidates = choices("slow", "quick")
+    remember(subject(CONFIG, candidates), SIZE, {"warp (cpu, int1)": 0.001})
+    runner = Runner(idle_network(), candidates, candidates)
+    assert not runner.autotuner.times
+    run(runner, FRAMES)
+    assert runner.engine.choice.name == "quick"
+    assert set(runner.autotuner.times) == {"slow (cpu, fp32)", "quick (cpu, fp32)"}
+
+
 def test_what_cannot_be_written_leaves_nothing_behind(cache):
     cache.mkdir(parents=True)  # where a file should be
     remember(CONFIG, SIZE, {"a": 1.0})

@@ -512,13 +512,14 @@ def test_larger_images_than_max_pixels_are_refused(inner_node, stream):
 def test_a_node_that_cannot_be_made_leaves_nothing(models, monkeypatch):
     monkeypatch.setenv("DKN_MODELS", str(models))
     library = logging.getLogger("dkn")
-    before = list(library.handlers)
+    before, threads = list(library.handlers), set(threading.enumerate())
     wrong = [Parameter("mode", value="plain_x4"), Parameter("slop", value=7.0)]
     for overrides in (wrong, [wrong[0], Parameter("qos_overrides./fuzzed/points.publisher.depth", value=-3)]):
         with pytest.raises(Exception, match=r"slop|depth|-3"):
             UpsampleNode(context=shared_context(), parameter_overrides=overrides, namespace="fuzzed")
     assert list(library.handlers) == before
-    assert {"upsampling", "compressing", "points"}.isdisjoint(thread.name for thread in threading.enumerate())
+    new = {thread.name for thread in threading.enumerate() if thread not in threads}
+    assert new.isdisjoint({"upsampling", "compressing", "points"})
 
 
 def test_what_was_wrong_with_a_frame_does_not_outlive_it(inner_node):
@@ -531,6 +532,19 @@ def test_what_was_wrong_with_a_frame_does_not_outlive_it(inner_node):
         time.sleep(0.01)
     assert "nothing" in inner_node._lasting._conditions
     assert not inner_node._lasting.problems(time.monotonic() + QUIET)
+
+
+def test_depth_that_is_lost_on_the_way_is_missed(inner_node):
+    (result,) = [inner_node._on_parameters([Parameter("min_confidence", value=1.0)])]
+    assert result.successful
+    inner_node._receive("color", image(np.ones((32, 40, 3), np.uint8), "rgb8"))
+    inner_node._receive("depth", image(np.full((8, 10), 2000, np.uint16), "16UC1"))
+    inner_node._poll()
+    end = time.monotonic() + LIMIT
+    while not inner_node._health.snapshot().published:
+        assert time.monotonic() < end, "waited in vain for the pair"
+        time.sleep(0.01)
+    assert "min_confidence" in inner_node._lasting._conditions["nothing"].sentence
 
 
 def test_another_camera_has_another_camera_info(inner_node):

@@ -162,6 +162,55 @@ def test_without_a_rate_the_mode_is_used():
     assert not lines and upsampling.problem is None
 
 
+def test_sizes_that_alternate_make_one_model_at_a_time(monkeypatch):
+    """Two cameras on one topic, of which each has kept the rate by another model: the frames of one wait for no model,
+    and no models pile up."""
+    small = COLOR[::4, ::4]
+    upsampling, _ = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    for _ in range(2 * (SETTLING + ENOUGH)):
+        upsampling(small, DEPTH, 0.0)
+        upsampling.took(upsampling.upsampler.seconds, small, DEPTH)
+        if upsampling._change is not None:
+            upsampling._change.join()
+    making, at_once = [], []
+
+    def slowly(name: str, options: Options) -> Upsampler:
+        making.append(name)
+        at_once.append(len(making))
+        time.sleep(0.05)
+        making.remove(name)
+        return Sleeper(name, options)
+
+    monkeypatch.setattr(upsampling, "_make", slowly)
+    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=49.0))
+    for k in range(40):
+        color = (COLOR, small)[k % 2]
+        upsampling(color, DEPTH, 0.0)
+        upsampling.took(upsampling.upsampler.seconds, color, DEPTH)
+    upsampling._change.join()
+    assert set(at_once) == {1}
+    assert run(upsampling) == ("a_small", 1)
+
+
+def test_a_model_that_is_loaded_does_not_need_its_file(models):
+    upsampling, _ = make(target_rate=50.0)
+    assert run(upsampling) == ("a_small", 1)
+    for file in models.glob("a*.safetensors"):
+        file.unlink()
+    result = upsampling(COLOR[:-8], DEPTH, 0.0)
+    assert result.shape == COLOR[:-8].shape[:2]
+    assert upsampling.behind(30, 18) is None
+
+
+def test_a_rate_is_not_kept_only_while_frames_come(monkeypatch):
+    upsampling, _ = make(target_rate=1000.0)
+    run(upsampling)
+    assert "is not kept" in upsampling.problem
+    monkeypatch.setattr("dkn_ros.upsampling.RECENT", 0.0)
+    assert upsampling.problem is None
+
+
 def test_behind_a_camera_that_is_faster(models):
     upsampling, _ = make(decimation=2)
     assert upsampling.behind(30, 29) is None

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -26,7 +27,13 @@ pytest.importorskip("rclpy", reason="needs the messages of ROS 2")
 
 from dkn_ros.pipeline.diagnostics import Snapshot
 from dkn_ros.pipeline.progress import Counts, Progress
-from dkn_ros.pipeline.symptoms import displacement_problem, pairing_problem, range_problem, transport_loss
+from dkn_ros.pipeline.symptoms import (
+    displacement_problem,
+    loss_problem,
+    pairing_problem,
+    range_problem,
+    transport_loss,
+)
 
 MS = 1_000_000
 TENTHS = range(0, 3000 * MS, 100 * MS)
@@ -127,12 +134,39 @@ def test_nothing_pairs_and_it_is_not_for_the_stamps():
 
 def test_stamps_that_repeat():
     text = found(counts(0), counts(3, 30, 1, 1, depth={"duplicate": 29}))
-    assert text == {"depth repeats": "stamps on /d repeat: does its driver fill header.stamp?"}
+    assert text == {"depth stamps": "stamps on /d repeat: does its driver fill header.stamp?"}
 
 
 def test_a_network_that_takes_its_time():
     text = found(counts(0), counts(3, 30, 30, 0, pairs={"superseded": 28}))
     assert text == {"busy": "one frame has kept the network busy for 3 s: choose a smaller model"}
+
+
+def test_stamps_that_go_back():
+    text = found(counts(0), counts(3, 38, 7, 7, depth={"late": 31}))
+    assert text == {"depth stamps": "most images on /d are stamped before earlier ones: does its clock go back?"}
+
+
+def test_of_a_stream_that_has_ended_nothing_is_said_here():
+    """Colour alone for four seconds, then depth alone, a minute later by its stamps: they did not meet."""
+
+    def both(second: float, color: int, depth: int) -> Counts:
+        return dataclasses.replace(counts(second), received={"color": color, "depth": depth})
+
+    moments = [both(k, 10 * min(k, 4), 10 * max(k - 4, 0)) for k in range(9)]
+    assert found(*moments, apart_ns=60_000 * MS) == {}
+    assert "different clocks" in found(both(0, 0, 0), both(3, 30, 30), apart_ns=60_000 * MS)["pairing"]
+
+
+def test_where_depth_was_lost():
+    some, none = np.full((4, 4), 2, np.float32), np.full((4, 4), np.nan, np.float32)
+    counts = np.full((4, 4), 2000, np.uint16)
+    assert loss_problem("/d", counts, None, some, 0.9) is None
+    assert loss_problem("/d", 0 * counts, None, none, 0.9) == "no pixel on /d has a depth"
+    assert loss_problem("/d", none, none, none, 0.9) == "no pixel on /d has a depth"
+    assert "after registration" in loss_problem("/d", counts, none, none, 0.9)
+    assert "min_confidence, 0.9" in loss_problem("/d", counts, some, none, 0.9)
+    assert "max_depth" in loss_problem("/d", some, None, none, 0.0)
 
 
 def test_rates():

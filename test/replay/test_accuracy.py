@@ -125,6 +125,17 @@ def test_an_answer_of_another_size_is_left_out(playback: Playback, tmp_path: Pat
     assert found is not None and [frame.stamp for frame in found.frames] == [2 * STEP]
 
 
+def test_an_answer_of_colour_reduced_is_compared_with_the_truth_reduced(playback: Playback, tmp_path: Path) -> None:
+    answers = answered(tmp_path, 0, 1)
+    for k in (0, 1):
+        np.save(tmp_path / f"{(k + 1) * STEP}.npy", truth()[1::2, 1::2] + np.float32(OFFSETS[k]))
+    found = measure(playback, answers)
+    assert found is not None and found.rmse[OUTPUT] == pytest.approx((OFFSETS[0] + OFFSETS[1]) / 2, abs=1e-5)
+    half = SIZE[0] // 2, SIZE[1] // 2
+    for example in found.examples:
+        assert example.truth.shape == example.output.shape == example.bicubic.shape == example.color.shape[:2] == half
+
+
 def test_frames_of_a_long_recording_are_spread_in_twos() -> None:
     assert spread(range(5), 5) == list(range(5))
     assert spread(range(100), 6) == [0, 1, 49, 50, 98, 99]

@@ -80,7 +80,8 @@ class Autotuner:
     def __init__(self, network: KernelNetwork, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
         self.subject = subject(network.config, choices)
         """What times are remembered under."""
-        self.times: Times = recall(self.subject) if choices else {}
+        there = {str(choice) for choice in choices}
+        self.times: Times = {name: ms for name, ms in recall(self.subject).items() if name in there}
         """What was measured for the size that came last, or remembered."""
         self.out: set[str] = set()
         """Names of engines that failed in mid-run, or cannot be made: they are not timed, and do not take over."""
@@ -118,7 +119,8 @@ class Autotuner:
 
     def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
         try:
-            times = {name: ms for name, ms in recall(self.subject, size).items() if name not in self.out}
+            there = {str(serving), *map(str, self._choices)} - self.out  # a file may name what is not
+            times = {name: ms for name, ms in recall(self.subject, size).items() if name in there}
             best: Engine | None = serving
             if not times or self._outdated(times, serving, color, depth):
                 times, best = self._measure(serving, color, depth)

@@ -33,6 +33,7 @@ from dkn.utils.device import instruction_sets
 from dkn.utils.machine import libraries, processor
 
 KEPT = 50  # entries, the newest
+MOST_PIXELS = 2**24  # of an image; what is larger is damage
 
 Times = dict[str, float]
 """Milliseconds by name: of an engine, as `dkn.engines.Choice` names itself."""
@@ -64,9 +65,8 @@ def recall(subject: object, size: tuple[int, int] | None = None) -> Times:
 
 def last_size(subject: object) -> tuple[int, int] | None:
     """(H, W) of the images that were measured last; None if nothing was."""
-    name = next(reversed(list(_read().get(entry(subject), {}))), "")
-    width, _, height = name.partition("x")
-    return (int(height), int(width)) if width.isdecimal() and height.isdecimal() else None
+    name = next(reversed(list(_read().get(entry(subject), {}))), None)
+    return _size(name) if name else None
 
 
 def recall_others(subject: object) -> list[Times]:
@@ -97,9 +97,15 @@ def remember(subject: object, size: tuple[int, int], times: Times) -> None:
 def _read() -> dict[str, dict[str, Times]]:
     try:
         found = json.loads(cache_file().read_text())
-        return {key: {s: _checked(times) for s, times in sizes.items()} for key, sizes in found.items()}
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError):  # not there, no home, damaged
+        entries = [(key, size, times) for key, sizes in found.items() for size, times in sizes.items()]
+    except (OSError, RuntimeError, ValueError, AttributeError, RecursionError):  # not there, no home, damaged
         return {}
+    kept: dict[str, dict[str, Times]] = {}
+    for key, size, times in entries:
+        with contextlib.suppress(ValueError, TypeError, AttributeError, OverflowError):  # damage to one costs no other
+            _size(size)
+            kept.setdefault(key, {})[size] = _checked(times)
+    return kept
 
 
 def _checked(times: Times) -> Times:
@@ -107,6 +113,18 @@ def _checked(times: Times) -> Times:
     if not all(0 < ms < math.inf for ms in found.values()):
         raise ValueError("no times")
     return found
+
+
+def _size(name: str) -> tuple[int, int]:
+    """(H, W) of what `_name` gave.
+
+    Raises:
+        ValueError: it is not of an image.
+    """
+    width, height = map(int, name.split("x"))
+    if not (width > 0 and height > 0 and width * height <= MOST_PIXELS):
+        raise ValueError(name)
+    return height, width
 
 
 def _name(size: tuple[int, int]) -> str:
