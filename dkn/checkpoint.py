@@ -24,7 +24,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -54,7 +54,7 @@ class ModelInfo:
     """What is known of its making: data, steps, test_rmse_cm …"""
 
     def __post_init__(self) -> None:
-        if any(value is not None and not value > 0 for value in (self.scale, self.depth_range)):
+        if any(value is not None and not 0 < value < math.inf for value in (self.scale, self.depth_range)):
             raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
 
     @property
@@ -67,12 +67,19 @@ def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
     """Write `network` and its `info` to `path` (.safetensors).
 
     Raises:
-        CheckpointError: as `writing`.
+        CheckpointError: weights that are not finite, which nobody can use; otherwise as `writing`.
     """
+    if name := not_finite(network.state_dict()):
+        raise CheckpointError(f"{path}: not written, for {name} is not finite; what was there before is kept")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"format": FORMAT} | {f.name: json.dumps(_plain(getattr(info, f.name))) for f in fields(info)}
     with writing(path) as partial:
         partial.write_bytes(serialise(tensors, metadata))
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of a tensor that has a value which is no number, or infinite; None if there is none."""
+    return next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
 
 
 @contextmanager
@@ -107,12 +114,14 @@ def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
     with _saying_why(path):
         path.open("rb").close()  # safetensors takes a file without permission for one that is not there
     state, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
-    network = build(info.network)
     try:
+        network = build(info.network)
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # of numbers that are none, or larger than the memory
         problem = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{path}: the weights do not fit its {info.network.architecture}: {problem}") from None
+    if name := not_finite(state):
+        raise CheckpointError(f"{path}: damaged: {name} is not finite")
     return network.eval(), info
 
 
@@ -151,6 +160,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
         values = {f.name: json.loads(metadata[f.name]) for f in fields(ModelInfo)}
         network = NetworkConfig(**values.pop("network"))
         info = ModelInfo(network, **values)
+        if not isinstance(info.scale, int | None) or not isinstance(info.training, dict):
+            raise TypeError("scale or training of another type")
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: unreadable metadata ({error})") from None
     return state, info
@@ -169,21 +180,27 @@ def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
     names = _RELEASED_NAMES[architecture]
     state = {}
     for name, tensor in released.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise CheckpointError(f"{path}: damaged: {name!r} is no array of weights")
         stream, _, rest = name.partition(".")
         module, _, leaf = rest.partition(".")
         if stream not in _RELEASED_STREAMS or module not in names:
             raise CheckpointError(f"{path}: unknown weights {name}")
         state[f"{_RELEASED_STREAMS[stream]}.{names[module]}.{leaf}"] = tensor
     phases = 16 if architecture == "fdkn" else 1
-    channels = len(released["ImageKernel.conv1.weight"][0]) if "ImageKernel.conv1.weight" in released else 0
-    config = NetworkConfig(
-        architecture,
-        kernel_size=math.isqrt(len(released["DepthKernel.conv_weight.weight"]) // phases),
-        guidance=_GUIDANCE_OF_CHANNELS.get(channels // phases, "none"),
-        released_sampling=True,
-    )
     scale = re.search(r"(\d+)x", path.stem)
-    return state, ModelInfo(config, int(scale[1]) if scale else 8, None, {"data": "released by the paper's authors"})
+    try:
+        channels = len(released["ImageKernel.conv1.weight"][0]) if "ImageKernel.conv1.weight" in released else 0
+        config = NetworkConfig(
+            architecture,
+            kernel_size=math.isqrt(len(released["DepthKernel.conv_weight.weight"]) // phases),
+            guidance=_GUIDANCE_OF_CHANNELS.get(channels // phases, "none"),
+            released_sampling=True,
+        )
+        info = ModelInfo(config, int(scale[1]) if scale else 8, None, {"data": "released by the paper's authors"})
+    except (TypeError, IndexError, ConfigError) as error:  # the first two: arrays without an axis, or of no length
+        raise CheckpointError(f"{path}: weights of no network of the authors' ({error})") from None
+    return state, info
 
 
 _GUIDANCE_OF_CHANNELS: dict[int, Literal["rgb", "grey", "none"]] = {3: "rgb", 1: "grey"}

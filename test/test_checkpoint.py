@@ -148,6 +148,10 @@ def rewrite(path: Path, metadata: dict[str, str] | None = None, drop: str = "", 
         {"scale": ""},
         {"scale": "x"},
         {"depth_range": ""},
+        {"depth_range": "NaN"},
+        {"depth_range": "Infinity"},
+        {"scale": "1.5"},
+        {"training": "[1]"},
     ],
 )
 def test_unreadable_metadata(tmp_path, make_model, metadata):
@@ -160,6 +164,22 @@ def test_weights_of_another_network(tmp_path, make_model):
     refused(rewrite(path, {"network": wider}), "do not fit")
     refused(rewrite(make_model(path), drop="depth_stream.heads.weights.bias"), "do not fit")
     refused(rewrite(make_model(path), add="depth_stream.extra"), "do not fit")
+    refused(rewrite(make_model(path), {"network": '{"n1": 8.5, "n2": 8}'}), "do not fit")
+
+
+def test_weights_that_are_not_finite(tmp_path, make_model):
+    path = make_model(tmp_path / "m.safetensors")
+    before = path.read_bytes()
+    network, info = checkpoint.load(path)
+    with torch.no_grad():
+        network.depth_stream.heads.weights.bias[0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: not written.* not finite"):
+        checkpoint.save(path, network, info)
+    assert path.read_bytes() == before
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file(network.state_dict(), path, metadata)  # as another program might
+    refused(path, "not finite")
 
 
 # --- The authors' files -------------------------------------------------------------------------------------------
@@ -245,6 +265,22 @@ def test_incomplete_released_checkpoints(tmp_path):
     torch.save(released("fdkn"), path)
     path.write_bytes(path.read_bytes()[:-2000])
     refused(path)
+
+
+@pytest.mark.parametrize("value", [1, None, "text", torch.tensor(1.0), torch.zeros(0), torch.zeros(3), torch.zeros(9)])
+@pytest.mark.parametrize(
+    "name", ["DepthKernel.conv6.weight", "DepthKernel.conv_weight.weight", "ImageKernel.conv1.weight"]
+)
+def test_released_checkpoints_with_something_else_inside(tmp_path, name, value):
+    torch.save({**released("fdkn"), name: value}, tmp_path / "FDKN_8x.pth")
+    refused(tmp_path / "FDKN_8x.pth")
+
+
+def test_released_checkpoints_of_other_names(tmp_path):
+    torch.save({**released("fdkn"), 3: torch.zeros(1)}, tmp_path / "FDKN_8x.pth")
+    refused(tmp_path / "FDKN_8x.pth", "3")
+    torch.save(released("fdkn"), tmp_path / "FDKN_0x.pth")
+    refused(tmp_path / "FDKN_0x.pth", "scale=0")
 
 
 class Bomb:

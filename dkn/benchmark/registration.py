@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from dkn.data.rendered.raycast import Array, trace_any
 from dkn.data.rendered.room import Scene
+from dkn.errors import ConfigError
 from dkn.evaluation.metrics import flying_pixels
 from dkn.geometry import POINT_FLOATS, CameraModel, PointCloud, Registration
 from dkn.utils.tables import markdown
@@ -202,7 +203,13 @@ class Score:
 
 
 def compare(pair: CameraPair, upsample: Upsample, rooms: int = 2) -> dict[str, Score]:
-    """Scores of each of `arrangements`, by name."""
+    """Scores of each of `arrangements`, by name.
+
+    Raises:
+        ConfigError: fewer rooms than one.
+    """
+    if rooms < 1:
+        raise ConfigError(f"rooms={rooms}: at least one is needed")
     methods = arrangements(upsample)
     found: dict[str, list[Score]] = {name: [] for name in methods}
     for frame in frames(pair, rooms):

@@ -27,6 +27,7 @@ from dkn.benchmark.scene import SCALE, render
 from dkn.benchmark.timing import WARM_UP, describe, interleave
 from dkn.data.sample import Sample
 from dkn.engines.reference import average_by_unfolding
+from dkn.errors import ConfigError
 from dkn.networks import KernelNetwork, NetworkConfig
 from dkn.training import TrainConfig, Trainer
 from dkn.utils.device import choose_device
@@ -47,7 +48,12 @@ def training_ratio(device: str = "auto", runs: int = 5) -> TrainingBenchmark:
     """One training step as `dkn train` does it, and as it is usually written, taking turns.
 
     Usually written: the window unfolded, sampled by torch, float32 throughout.
+
+    Raises:
+        ConfigError: fewer runs than one.
     """
+    if runs < 1:
+        raise ConfigError(f"runs={runs}: at least one is needed")
     target = choose_device(device)
     trainers = {}
     with tempfile.TemporaryDirectory() as folder:

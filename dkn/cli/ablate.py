@@ -20,9 +20,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-import torch
-
-from dkn.cli.options import add_data_options, add_fields, given, open_half
+from dkn.cli.options import add_data_options, add_fields, given, open_half, set_threads
 from dkn.data.registry import HALVED
 from dkn.experiments import ablation, supplement
 from dkn.networks import NetworkConfig
@@ -56,8 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     network = NetworkConfig(options.model, **given(options, NETWORK_OPTIONS))
     config = TrainConfig(
         network,

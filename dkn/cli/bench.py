@@ -28,6 +28,7 @@ from dkn.benchmark.registration import PAIRS, compare, milliseconds
 from dkn.benchmark.registration import table as table_of_pair
 from dkn.benchmark.training import training_ratio
 from dkn.checkpoint import DEFAULT_MODEL
+from dkn.cli.options import check_output
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.engines import ENGINES, PRECISIONS
@@ -37,13 +38,15 @@ from dkn.utils.arguments import size
 from dkn.utils.tables import write_json
 from dkn.utils.visualize import headless_pyplot, save_figure
 
+FIGURES = (".png", ".pdf", ".svg")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="fdkn", help="model file, short name or family; fdkn and dkn always exist")
-    parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="of the colour image")
+    parser.add_argument("--size", type=size, metavar="WxH", help="of the colour image [640x480]")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="may be repeated; default: all there are")
-    parser.add_argument("--precision", default="auto", choices=["auto", *PRECISIONS])
+    parser.add_argument("--precision", choices=["auto", *PRECISIONS], help="[auto]")
     parser.add_argument("--runs", type=int, default=10, help="that count, of each engine")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--sweep", action="store_true", help="time over size, for k = 3, 5, 7; --figure draws it")
@@ -71,15 +74,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    if options.figure and not (options.sweep or options.pareto):
-        raise ConfigError("--figure draws what --sweep or --pareto measures")
+    _check(options)
+    image_size = options.size or (640, 480)
     if options.training:
         step = training_ratio(options.device, options.runs)
         print(f"training step, 8 crops of 128x128, {step.device}, medians of {step.runs} interleaved runs")
         print(f"  dkn train {step.median_ms:.0f} ms, plain formulation {step.plain_ms:.0f} ms: {step.ratio:.2f} times")
         found = asdict(step)
     elif options.profile:
-        steps = profile(options.model, options.size, options.device, options.runs)
+        steps = profile(options.model, image_size, options.device, options.runs)
         for engine, times in steps.items():
             print(engine + ": " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in times.items()))
         found = {"profile": steps}
@@ -105,10 +108,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         result = benchmark(
             options.model,
-            options.size,
+            image_size,
             options.device,
             engines=options.engine,
-            precision=options.precision,
+            precision=options.precision or "auto",
             runs=options.runs,
             memory=not options.no_memory,
             every_precision=options.all,
@@ -117,6 +120,32 @@ def run(options: argparse.Namespace) -> None:
         found = result.to_json()
     if options.json:
         write_json(options.json, found)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse at once what would fail after all that is measured, or be passed over.
+
+    Raises:
+        ConfigError: numbers out of their range, options that do not go together, files that cannot be written.
+    """
+    if options.figure and not (options.sweep or options.pareto):
+        raise ConfigError("--figure draws what --sweep or --pareto measures")
+    asked = [name for name in ("training", "profile", "registration", "pareto", "sweep") if getattr(options, name)]
+    if len(asked) > 1:
+        raise ConfigError(f"--{' and --'.join(asked)}: one at a time")
+    if asked == ["pareto"]:
+        for name in ("size", "engine", "precision"):
+            if getattr(options, name):
+                raise ConfigError(f"--{name} is not for --pareto: images have the size of --data, engines are chosen")
+    for name in ("runs", "limit"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"{name}={getattr(options, name)}: at least one is needed")
+    if options.rooms < 0:
+        raise ConfigError(f"rooms={options.rooms}: 0 or more are needed")
+    if options.figure:
+        headless_pyplot()  # or say that matplotlib is missing
+    check_output(options.figure, FIGURES)
+    check_output(options.json)
 
 
 def _open(text: str) -> Dataset:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dkn.checkpoint import find_model
-from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
+from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options, check_output
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import DEGRADATIONS, degrade
@@ -85,6 +85,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
+    check_output(options.figure, [".png"])
+    for path in (options.json, options.markdown):
+        check_output(path)
     datasets = [_open(text, options) for text in options.data]
     scales = options.scale or (table2.SCALES if options.table2 else [8])
     kinds = DEGRADATIONS if "all" in options.degradation else options.degradation

@@ -17,15 +17,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import torch
+
 from dkn.checkpoint import DEFAULT_MODEL
 from dkn.data.registry import Split, open_dataset
 from dkn.data.sample import Dataset
 from dkn.engines import ENGINES, PRECISIONS
+from dkn.errors import ConfigError
 
 
 def add_data_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -90,6 +94,49 @@ def add_fields(
         choices = get_args(hint)  # the config refuses others, in its own words
         kind, metavar = (type(choices[0]), f"{{{','.join(map(str, choices))}}}") if choices else (hint, None)
         parser.add_argument(option, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+
+
+def sensible_count(name: str, count: int) -> int:
+    """A number of threads or processes: 0 to four times as many as there are cores.
+
+    Raises:
+        ConfigError: another, which would bring the machine down or which nobody can mean.
+    """
+    most = 4 * len(os.sched_getaffinity(0))
+    if not 0 <= count <= most:
+        raise ConfigError(f"{name}={count}: 0 to {most} are possible on this machine")
+    return count
+
+
+def set_threads(count: int) -> None:
+    """As `--threads` says: so many of the CPU's; 0: torch's choice.
+
+    Raises:
+        ConfigError: as `sensible_count`.
+    """
+    if sensible_count("threads", count):
+        torch.set_num_threads(count)
+
+
+def check_output(path: Path | None, kinds: Sequence[str] = ()) -> None:
+    """Say at once, not after minutes of work, that nothing can be written there; the folder is made.
+
+    Args:
+        kinds: how its name has to end; empty: anyhow.
+
+    Raises:
+        ConfigError: a folder, another kind of file, or where no folder can be made.
+    """
+    if path is None:
+        return
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; a file is needed")
+        if kinds and path.suffix.lower() not in kinds:
+            raise ConfigError(f"{path}: pictures are written as {', '.join(kinds)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dkn.errors import ConfigError
 from dkn.evaluation import paper
 from dkn.experiments.saliency import Omron, Synthetic, evaluate, methods, picture, table
 from dkn.utils.image_io import write_image
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
     cases = Omron(options.data) if options.data else Synthetic()
     name = "DUT-OMRON" if options.data else "synthetic"
     upsamplers = methods(options.model or ["fdkn"], options.device)
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit {options.limit}: at least one picture is needed")
     scores = evaluate(cases, upsamplers, options.scale, options.limit)
     count = min(options.limit or len(cases), len(cases))
     print(table(scores, name, options.scale, count))

@@ -24,10 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from dkn import checkpoint
-from dkn.cli.options import add_data_options, add_fields, given, open_half
+from dkn.cli.options import add_data_options, add_fields, given, open_half, sensible_count, set_threads
 from dkn.data.nyu import TRAINING_IMAGES
 from dkn.data.registry import FIRST_VALIDATION_PAIR, HALVED, TRAINABLE, Split, open_dataset
 from dkn.data.sample import Dataset
@@ -159,16 +157,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and evaluate what comes out if the run is finished and the set has a half to test on."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     config = _config(options)
     processes = join(options.device)
+    workers = _workers(options.workers, processes)
     make = partial(
         Trainer,
         _open_train(options, processes),
         resume=options.resume,
         rooms=_rooms(options, processes) if config.mix_synthetic else None,
-        workers=_workers(options.workers, processes),
+        workers=workers,
         card=_card(options),
         processes=processes,
     )
@@ -268,9 +266,7 @@ def _mixed(text: str) -> tuple[str, Path, float]:
 def _workers(wanted: int | None, processes: Processes) -> int:
     if wanted is None:
         return max(len(os.sched_getaffinity(0)) // processes.count - 1, 0) if processes.device.type == "cuda" else 0
-    if wanted < 0:
-        raise ConfigError(f"workers={wanted}: 0 or more are needed")
-    return wanted
+    return sensible_count("workers", wanted)
 
 
 def _open_test(options: argparse.Namespace) -> Dataset | None:

@@ -33,9 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from dkn.data.sample import InMetres, Sample
-from dkn.depth import near_edges, to_metres
+from dkn.depth import Depth, near_edges, to_metres
 from dkn.depth.edges import EDGE_MARGIN
-from dkn.errors import DataError
+from dkn.errors import DataError, ImageError
 from dkn.utils.image_io import read_color, read_map, read_stored
 
 FOLDERS = ("rgb", "depth_raw", "depth_gt_tsdf")
@@ -90,7 +90,7 @@ class Recording(InMetres):
     def _read(self, index: int) -> Sample:
         color_file, raw_file, truth_file = self._frames[index]
         color = read_color(color_file)
-        raw, truth = (to_metres(read_map(file)) for file in (raw_file, truth_file))
+        raw, truth = map(_read_metres, (raw_file, truth_file))
         size = color.shape[:2]
         if size != truth.shape or raw.shape[0] > size[0] or raw.shape[1] > size[1]:
             raise DataError(f"{raw_file}: {raw.shape}, but colour has {size} and the truth {truth.shape}")
@@ -111,3 +111,10 @@ class Recording(InMetres):
     def _color_file(self, stem: str) -> Path:
         jpg = self._folder / "rgb" / f"{stem}.jpg"
         return jpg if jpg.is_file() else jpg.with_suffix(".png")
+
+
+def _read_metres(file: Path) -> Depth:
+    try:
+        return to_metres(read_map(file))
+    except ImageError as error:
+        raise DataError(f"{file}: {error}") from None

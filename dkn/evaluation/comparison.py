@@ -85,7 +85,9 @@ def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def worst_crop(error: np.ndarray, border: int) -> tuple[slice, slice]:
-    """The square of `CROP` pixels (or what fits inside the border) with the largest sum of squared errors."""
+    """The square of `CROP` pixels (or what fits inside the border) with the largest sum of squared errors. Of an image
+    that is nothing but border, all of it."""
+    border = border if min(error.shape) > 2 * border else 0
     inner = np.nan_to_num(error[border : -border or None, border : -border or None].astype(np.float64)) ** 2
     height, width = (min(CROP, n) for n in inner.shape)
     sums = cv2.integral(inner)

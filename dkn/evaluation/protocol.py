@@ -21,6 +21,7 @@ the bottom and the right first, so that the low-resolution depth is smaller by t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,9 +32,9 @@ from tqdm import tqdm
 
 from dkn.data.sample import Dataset
 from dkn.depth import degrade, upsample_bicubic
-from dkn.errors import ConfigError
+from dkn.errors import ConfigError, DataError
 from dkn.evaluation.metrics import median_error, rmse
-from dkn.evaluation.recorded import RecordedErrors, mean_figures
+from dkn.evaluation.recorded import RecordedErrors, mean_figures, mean_of_known
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(H, W, 3) uint8 RGB and (h, w) float32 metres with NaN → (H, W) float32 metres with NaN."""
@@ -51,6 +52,8 @@ class Result:
     steps in depth, whatever the method, and make most of the RMSE."""
     flicker: float | None = None
     """How much the output moves over time where the scene does not (`flicker.py`); None: not measured."""
+    unjudged: int | None = None
+    """Of how many images no pixel is known in both result and truth: they count nowhere; None: of none."""
     recorded: Mapping[str, float] = field(default_factory=dict)
     """On a recording, what else there is to know of its errors (`recorded.py`)."""
 
@@ -78,17 +81,29 @@ class Evaluation:
         """The same with each method's flicker."""
         return replace(self, results=[replace(r, flicker=flicker[r.method]) for r in self.results])
 
+    def left_out(self) -> list[str]:
+        """How many images could not be judged, in words: of all methods, or of some."""
+        words = []
+        for count in sorted({r.unjudged for r in self.results if r.unjudged}):
+            names = [r.method for r in self.results if r.unjudged == count]
+            of = "" if len(names) == len(self.results) else f"{', '.join(names)}: "
+            words.append(f"{of}no pixel to judge in {count} of {self.count} images, which count nowhere")
+        return words
+
     def table(self) -> str:
         """The results as text, best first."""
         title = f"{self.dataset}, {self.scale}x, {self.degradation}, {self.count} images, RMSE in {self.unit}"
         width = max(len(result.method) for result in self.results)
-        lines = []
-        for r in sorted(self.results, key=lambda r: r.rmse):
-            more = "" if r.median_error is None else f"   median {r.median_error:.3f}"
-            if r.recorded:
-                more += f"   edges judged {r.recorded['rmse_all']:.3f}"
-                more += f"   mean error near edges {r.recorded['mean_error_edges']:.3f}"
-            more += "" if r.flicker is None else f"   flicker {r.flicker:.3f}"
+        lines = [f"  {left_out}" for left_out in self.left_out()]
+        for r in sorted(self.results, key=lambda r: (math.isnan(r.rmse), r.rmse)):
+            further = {
+                "median": r.median_error,
+                "edges judged": r.recorded.get("rmse_all"),
+                "mean error near edges": r.recorded.get("mean_error_edges"),
+                "flicker": r.flicker,
+            }
+            known = {name: value for name, value in further.items() if value is not None and not math.isnan(value)}
+            more = "".join(f"   {name} {value:.3f}" for name, value in known.items())
             lines.append(f"  {r.method:<{width}}  {r.rmse:8.3f}  {1e3 * r.mean_seconds:8.1f} ms{more}")
         return "\n".join([title, *lines])
 
@@ -108,10 +123,15 @@ def evaluate(
 ) -> Evaluation:
     """Run every method on the same low-resolution depth of each image.
 
+    Means are over the images that have a pixel to judge, known in both result and truth.
+
     Raises:
-        ConfigError: an unknown degradation, a scale below 1, or nothing to evaluate.
+        ConfigError: an unknown degradation, a scale or limit below 1, or nothing to evaluate.
+        DataError: no pixel to judge in any of the images.
     """
-    count = min(len(dataset), limit) if limit else len(dataset)
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit={limit}: at least one image is needed")
+    count = len(dataset) if limit is None else min(len(dataset), limit)
     if count < 1 or not methods:
         raise ConfigError("nothing to evaluate: no images, or no method")
     if scale < 1:
@@ -132,12 +152,18 @@ def evaluate(
             if figures is not None:
                 recorded[name].append(figures.of(result))
                 medians[name].append(dataset.unit_scale * median_error(result, sample.depth, dataset.border))
+    if not np.isfinite(list(errors.values())).any():
+        raise DataError(
+            f"{dataset.name}: no pixel to judge in any of {count} images: inside a border of {dataset.border} pixels, "
+            "none is known in both truth and result"
+        )
     results = [
         Result(
             name,
-            float(np.mean(errors[name])),
+            mean_of_known(errors[name]),
             seconds[name] / count,
-            float(np.mean(m)) if (m := medians[name]) else None,
+            mean_of_known(m) if (m := medians[name]) else None,
+            unjudged=int(np.isnan(errors[name]).sum()) or None,
             recorded=mean_figures(recorded[name]) if recorded[name] else {},
         )
         for name in methods

@@ -22,7 +22,7 @@ each in figures of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -86,8 +86,10 @@ class RecordedErrors:
 
 def mean_figures(frames: list[dict[str, float]]) -> dict[str, float]:
     """Means over the frames that have each."""
-    means = {}
-    for key in frames[0]:
-        values = [frame[key] for frame in frames if not math.isnan(frame[key])]
-        means[key] = float(np.mean(values)) if values else math.nan
-    return means
+    return {key: mean_of_known([frame[key] for frame in frames]) for key in frames[0]}
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """The mean of those that are numbers; NaN if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan

@@ -145,10 +145,12 @@ def _head(column: Column, columns: Sequence[Column]) -> str:
 def _counts(columns: Sequence[Column]) -> str:
     """On what the table was measured."""
     counts = _union([[f"{c.evaluation.dataset}, {c.evaluation.count} images" for c in columns]])
+    left_out = _union([[f"{_head(c, columns)}: {words}" for words in c.evaluation.left_out()] for c in columns])
     scales = _union([[f"{c.evaluation.scale}×" for c in columns]])
     kinds = _union([[c.evaluation.degradation for c in columns]])
     text = f"Measured on {'; '.join(counts)}; {', '.join(scales)}; input: {', '.join(kinds)}."
     files = _union([[f"{name} = {file}" for c in columns for name, file in c.files.items()]])
+    text += f" {'; '.join(left_out)}." if left_out else ""
     return text + (f" Models: {', '.join(files)}." if files else "")
 
 

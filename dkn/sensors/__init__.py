@@ -42,6 +42,8 @@ FOCAL = kinect.COLOR_FOCAL / kinect.SIZE[0]
 """Of the colour camera, of its image's width, where nothing better is known: that of a Kinect v1 or Xtion."""
 MISREGISTERED = 0.5
 """How often a registration error is added."""
+CONCEIVABLE = (1e-3, 1e6)
+"""Metres; what is nearer or further was not measured by anything, and its square may be no number."""
 
 
 def measure(
@@ -57,7 +59,7 @@ def measure(
 
     Args:
         kind: one of `SENSORS`.
-        depth: (H, W) float32 metres, NaN = unknown: the truth.
+        depth: (H, W) float32 metres, NaN = unknown, as what is not `CONCEIVABLE`: the truth.
         color: (H, W, 3) uint8 RGB.
         size: (h, w) of the map wanted.
         rng: source of all randomness; the same state gives the same map.
@@ -69,6 +71,7 @@ def measure(
     """
     width = width or depth.shape[1]
     depth = np.asarray(depth, np.float32)
+    depth = np.where((depth >= CONCEIVABLE[0]) & (depth <= CONCEIVABLE[1]), depth, np.float32(np.nan))
     if rng.random() < misregistered:
         depth = registration_error(depth, width, rng)
     return SENSORS[kind](depth, color, size, FOCAL * width, rng)

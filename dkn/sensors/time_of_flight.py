@@ -81,7 +81,7 @@ def _shrink(image: t.Depth, size: tuple[int, ...]) -> t.Depth:
 
 def _blur(image: t.Depth, sigma: float) -> t.Depth:
     """A wide blur, on a coarser grid where that is enough."""
-    step = max(1, int(sigma))
+    step = max(1, min(int(sigma), *image.shape))
     small = cv2.resize(image, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA) if step > 1 else image
     small = cv2.GaussianBlur(small, (0, 0), sigma / step)
     return np.asarray(cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR))

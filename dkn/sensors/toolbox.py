@@ -144,6 +144,8 @@ def facing(depth: Depth, focal: float) -> Depth:
     with np.errstate(invalid="ignore", divide="ignore"):
         slopes = np.zeros_like(depth)
         for axis in (0, 1):
+            if depth.shape[axis] == 1:  # no neighbour that tells
+                continue
             step = np.abs(np.diff(depth, axis=axis))
             first, last = np.take(step, [0], axis), np.take(step, [-1], axis)
             either = np.fmin(np.concatenate((first, step), axis), np.concatenate((step, last), axis))

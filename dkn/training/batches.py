@@ -90,6 +90,7 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
     """One crop (C, H, W)."""
     scale, kind = draw_input(inputs, config.scales, config.degradation, rng)
     rows, columns = (place(n, sample, scale, config, rng) for n in sample.depth.shape)
+    config.check_size(len(rows), len(columns))
     apart = config.phases < STRIDE**2
     margin = phases.margin(config.network.window) if apart else 0
     shown, known = _low_resolution(sample, rows, columns, margin, scale, kind, inputs, config, rng)

@@ -106,6 +106,9 @@ class TrainConfig:
     """Convolutions in bfloat16; weights, sampling and loss stay float32."""
 
     def __post_init__(self) -> None:
+        for name in ("steps", "minutes"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}={getattr(self, name)}: 0 or a positive number is needed")
         if not (self.steps > 0 or self.minutes > 0):
             raise ConfigError("training needs a length: steps, minutes, or both")
         for name, hint in get_type_hints(type(self)).items():
@@ -119,12 +122,15 @@ class TrainConfig:
         if self.crop % math.lcm(*self.scales):
             raise ConfigError(f"crop={self.crop} is not a multiple of scale={self.scale}")
         for name in ("batch_size", "learning_rate", "depth_range"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
         for name in ("crop", "warmup_steps", "ema_decay", "color_jitter", "mix_synthetic"):
             if not 0 <= getattr(self, name) <= (1 if isinstance(getattr(self, name), float) else math.inf):
                 raise ConfigError(f"{name}={getattr(self, name)}: out of range")
-        if min((share for _, share in self.mix), default=0) < 0 or sum(share for _, share in self.mix) > 1:
+        if not 0 <= self.seed < 2**63:  # what torch and NumPy both take
+            raise ConfigError(f"seed={self.seed}: 0 to 2^63 - 1 are possible")
+        shares = [share for _, share in self.mix]
+        if not all(0 <= share <= 1 for share in shares) or not sum(shares) <= 1:  # so that NaN is refused
             raise ConfigError(f"mix={self.mix}: shares of the crops are needed, 0 to 1 in all")
         if self.phases != STRIDE**2 and self.network.architecture != "dkn":
             raise ConfigError(f"phases={self.phases}: {self.network.architecture} gives all of them at once; take 16")
@@ -133,6 +139,19 @@ class TrainConfig:
             raise ConfigError(f"freeze_first_norms: for the dkn alone, not {self.network.architecture}")
         if not self.aligned and not self.crop:
             raise ConfigError("aligned=False needs a crop: whole pictures begin where the low-resolution grid does")
+        if self.crop:
+            self.check_size(self.crop, self.crop)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Whether the networks can learn from crops, or whole pictures, of so many pixels.
+
+        Raises:
+            ConfigError: less than one pixel of the features; or a single one in all, which batch norm makes zero.
+        """
+        if min(height, width) < STRIDE:
+            raise ConfigError(f"crop of {width}x{height}: at least {STRIDE} pixels along each side are needed")
+        if self.network.architecture == "fdkn" and self.batch_size == 1 and max(height, width) == STRIDE:
+            raise ConfigError(f"crop of {width}x{height} with batch_size=1: a larger crop, or more of them, are needed")
 
     @property
     def scales(self) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dkn import checkpoint
-from dkn.checkpoint import ModelInfo
+from dkn.checkpoint import ModelInfo, not_finite
 from dkn.data.sample import Dataset
 from dkn.engines.base import without_tf32
 from dkn.errors import CheckpointError, ConfigError, DataError
@@ -82,6 +82,45 @@ def _check_depth(dataset: Dataset) -> None:
         raise DataError(
             f"{dataset.name}: no depth in any of {len(looked_at)} pictures looked at; there is nothing to learn"
         )
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    """Whether a state has what training goes on with; `load_state_dict` looks at the shapes.
+
+    Raises:
+        LookupError, TypeError, ValueError: it has not.
+    """
+    kinds = {"step": int, "seconds": int | float, "begun_from": str, "network": Mapping, "ema": Mapping}
+    for name, kind in kinds.items():
+        if not isinstance(state[name], kind):
+            raise TypeError(f"{name} is {type(state[name]).__name__}")
+    if not (state["step"] >= 0 and 0 <= state["seconds"] < math.inf):
+        raise ValueError(f"{state['step']} steps in {state['seconds']} s")
+    card = state.get("card", {})
+    if not isinstance(card, dict) or not all(isinstance(part, str) for pair in card.items() for part in pair):
+        raise TypeError("card is no text by name")
+    for name in ("network", "ema"):
+        if weights := not_finite({key: torch.as_tensor(value) for key, value in state[name].items()}):
+            raise ValueError(f"{name}: {weights} is not finite")
+
+
+def _check_optimiser(optimiser: torch.optim.Optimizer) -> None:
+    """Whether the state that was read into an optimiser is one that it can go on with.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    is_adam = isinstance(optimiser, torch.optim.Adam)  # Muon has no options, and begins anew what is missing
+    if is_adam and not all({"betas", "eps"} <= group.keys() for group in optimiser.param_groups):
+        raise TypeError("optimiser: options are missing")
+    for parameter, kept in optimiser.state.items():
+        if is_adam and not {"step", "exp_avg", "exp_avg_sq"} <= kept.keys():
+            raise TypeError("optimiser: moments are missing")
+        for name, value in kept.items():
+            if not isinstance(value, Tensor) or value.shape not in ((), parameter.shape):
+                raise TypeError(f"optimiser: {name} does not belong to weights of shape {tuple(parameter.shape)}")
+            if not value.isfinite().all():
+                raise ValueError(f"optimiser: {name} is not finite")
 
 
 def _draw(draw: Draw, dataset: Dataset, config: TrainConfig, rooms: Dataset | None, share: slice, step: int) -> Batch:
@@ -284,9 +323,18 @@ class Trainer:
                         norm.eval()
 
     def save(self, **training: object) -> None:
-        """Write the state to resume from, and the averaged weights as a model (the first process alone does)."""
+        """Write the state to resume from, and the averaged weights as a model (the first process alone does).
+
+        Raises:
+            CheckpointError: weights that are not finite; nothing is written then.
+        """
         if not self.processes.first:
             return
+        if name := not_finite(self.network.state_dict()) or not_finite(self.ema.state_dict()):
+            raise CheckpointError(
+                f"{self.out}: after {self.step} steps {name} is not finite: training has diverged (a smaller "
+                "learning_rate may help); what was there before is kept"
+            )
         state = {
             "config": json.dumps(dataclasses.asdict(self.config)),
             "step": self.step,
@@ -387,21 +435,27 @@ class Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many types for a damaged file
             raise CheckpointError(f"{path}: damaged ({type(error).__name__})") from None
-        if not isinstance(state, dict) or "config" not in state:
+        try:
+            config = json.loads(state["config"])
+        except (LookupError, TypeError, ValueError):
+            config = None
+        if not isinstance(config, dict):
             raise CheckpointError(f"{path}: not the state of a training run")
-        if different := self.config.different(json.loads(state["config"])):
+        if different := self.config.different(config):
             raise ConfigError(f"{path}: was made with another {', '.join(different)}")
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
+            _check_state(state)
             self.network.load_state_dict(state["network"])
             self.ema.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["optimiser"])
+            _check_optimiser(self.optimiser)
             self.step, self.seconds = state["step"], state["seconds"]
             self._begun_from, given = state["begun_from"], self._card
             self._card = dict(state.get("card", given))
             self._add_terms(self._card.pop("terms", ""), given.get("terms", ""))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch's, for tensors that do not fit
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:  # torch's among them
             reason = str(error).partition("\n")[0]
             raise CheckpointError(f"{self.out / STATE}: not the state of this run ({reason})") from None

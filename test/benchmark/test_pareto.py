@@ -22,12 +22,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from dkn import checkpoint
+from dkn.benchmark.training import training_ratio
 from dkn.cli import main
 from dkn.engines import candidates
 from dkn.engines.selection.autotuning import subject
 from dkn.engines.selection.memory import recall
+from dkn.errors import ConfigError
 from dkn.utils.image_io import write_image
 
 
@@ -66,6 +69,43 @@ def test_error_against_time(recording, make_model, tmp_path, monkeypatch, capsys
 def test_data_is_needed(capsys):
     assert main(["bench", "--pareto"]) != 0
     assert "--data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("--pareto --runs 0", "runs=0"),
+        ("--pareto --limit 0", "limit=0"),
+        ("--pareto --limit -1", "limit=-1"),
+        ("--pareto --precision fp32", "--precision"),
+        ("--pareto --engine torch", "--engine"),
+        ("--pareto --size 640x480", "--size"),
+        ("--pareto --sweep", "--sweep"),
+        ("--pareto --figure f.xyz", "f.xyz"),
+        ("--pareto --figure .", "folder"),
+        ("--pareto --figure file/f.png", "file/f.png"),
+        ("--pareto --json .", "folder"),
+        ("--sweep --figure f", ".png"),
+        ("--sweep --runs 0", "runs=0"),
+        ("--profile --runs -1", "runs=-1"),
+        ("--training --runs 0", "runs=0"),
+        ("--training --runs -1", "runs=-1"),
+        ("--registration --rooms -1", "rooms=-1"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_measured(recording, monkeypatch, capfd, options, word):
+    monkeypatch.chdir(recording)
+    (recording / "file").touch()
+    for name in ("pareto", "sweep", "profile", "training_ratio", "milliseconds"):
+        monkeypatch.setattr(f"dkn.cli.bench.{name}", lambda *_, **__: pytest.fail("measured"))
+    data = ["--data", f"recording={recording}"] if "--pareto" in options else []
+    refused(capfd, main(["bench", *options.split(), *data]), word)
+
+
+@pytest.mark.parametrize("runs", [0, -1])
+def test_a_training_step_is_not_measured_never(runs):
+    with pytest.raises(ConfigError, match="runs"):
+        training_ratio("cpu", runs)
 
 
 def test_every_precision_is_measured_and_remembered(make_model, tmp_path, monkeypatch, capsys):

@@ -21,6 +21,7 @@ from dkn.benchmark import registration
 from dkn.benchmark.registration import CameraPair, compare
 from dkn.data.rendered.raycast import trace, trace_any
 from dkn.data.rendered.room import Scene
+from dkn.errors import ConfigError
 from dkn.geometry import CameraModel
 
 SMALL = CameraPair(
@@ -61,3 +62,9 @@ def test_a_wrong_transform_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registration, "Registration", Registration)
     wrong = compare(SMALL, nearest, rooms=1)["ours"]
     assert wrong.wrong > 10 * right.wrong and wrong.hidden_wrong > 0.01 and wrong.rmse > 1.3 * right.rmse
+
+
+@pytest.mark.parametrize("rooms", [0, -1])
+def test_no_rooms(rooms: int) -> None:
+    with pytest.raises(ConfigError, match="rooms"):
+        compare(SMALL, nearest, rooms)

@@ -235,6 +235,15 @@ def test_output_that_cannot_be_written(pair, model, capfd):
         ("--mix-synthetic=2", "mix_synthetic"),
         ("--steps=0", "steps"),
         ("--data=none.mat", "none.mat"),
+        ("--mix=nyu=none.mat:nan", "mix"),
+        ("--seed=-1", "seed"),
+        (f"--seed={10**23}", "seed"),
+        ("--threads=-1", "threads"),
+        ("--threads=99999", "threads"),
+        ("--workers=-1", "workers"),
+        ("--workers=99999", "workers"),
+        ("--learning-rate=inf", "learning_rate"),
+        ("--minutes=nan", "minutes"),
     ],
 )
 def test_mistakes_in_training(tiny_nyu, tmp_path, capfd, option, word):

@@ -120,10 +120,20 @@ def test_mistakes(tiny_nyu, tmp_path, capfd):
     refused(capfd, run(tiny_nyu, "--show-kernels", "64,3", "--model=fdkn", figure), "64,3", "64x48")
     refused(capfd, run(tiny_nyu, "--image=3", figure), "--image 3", "0 to 2")
     refused(capfd, run(f"recording={tmp_path}"), "rgb")
-    refused(capfd, run(tiny_nyu, f"--figure={tmp_path / 'f.jpg'}"), "f.jpg")
+    refused(capfd, run(tiny_nyu, "--limit=0"), "limit=0")
     with pytest.raises(SystemExit):
         run(tiny_nyu, "--show-kernels", "3;3")
     assert "no pixel" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--figure=f.jpg", "--figure=.", "--json=.", "--markdown=.", "--json=file/o.json"])
+def test_output_that_cannot_be_written_is_refused_before_the_work(tiny_nyu, tmp_path, capfd, monkeypatch, option):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert run(tiny_nyu, option) == 2
+    out, error = capfd.readouterr()
+    assert not out and len(error.splitlines()) == 1
+    assert option.partition("=")[2] in error
 
 
 def test_ablate(tiny_nyu, tmp_path, capfd):

@@ -108,6 +108,13 @@ def test_refusals(folder):
 # --- Where errors lie ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["depth_raw", "depth_gt_tsdf"])
+def test_depth_of_eight_bits_is_refused_by_its_name(folder, name):
+    cv2.imwrite(str(folder / name / "0001.png"), np.full((40, 48), 200, np.uint8))
+    with pytest.raises(DataError, match=rf"{name}/0001\.png: depth is uint8"):
+        Recording(folder)[1]
+
+
 def wall_and_box(**changes) -> Sample:
     """40×48: a wall at 2 m, a box at 1 m from column 24 on; the sensor sees nothing in rows 0 to 3 of the wall."""
     truth = np.full((40, 48), 2, np.float32)

@@ -23,6 +23,7 @@ from PIL import Image
 
 from dkn.depth import DEGRADATIONS, axial_sigma, degrade, kinect_noise, quantise_disparity
 from dkn.errors import ConfigError
+from dkn.sensors import SENSORS
 
 NAN = np.nan
 
@@ -85,6 +86,30 @@ def test_form_determinism_and_input_left_alone(kind):
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_pictures_smaller_than_the_scale_give_one_pixel(kind):
     assert degrade(np.full((3, 5), 2, np.float32), 16, kind, rng()).shape == (1, 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 64), (64, 1), (2, 3)])
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_pictures_one_pixel_high_or_wide(kind, shape):
+    depth = scene()[8 : 8 + shape[0], 8 : 8 + shape[1]]
+    for seed in range(4):
+        low = degrade(depth, 1, kind, rng(seed), width=640)
+        assert low.shape == shape and low.dtype == np.float32
+        known = low[np.isfinite(low)]
+        assert ((known > 2) & (known < 5)).all(), "about 3 m, or unknown"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-30, 1e30, np.inf])
+@pytest.mark.parametrize("kind", SENSORS)
+def test_what_no_camera_can_measure_is_unknown(kind, value):
+    depth = scene()
+    unknown = depth.copy()
+    depth[:, :64], unknown[:, :64] = value, NAN
+    for seed in range(4):
+        found = degrade(depth, 2, kind, rng(seed))
+        np.testing.assert_array_equal(found, degrade(unknown, 2, kind, rng(seed)))
 
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)

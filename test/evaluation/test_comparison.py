@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from samples import Samples
 
 from dkn.data.sample import Sample
@@ -57,3 +58,11 @@ def test_panels(make_scene):
     assert columns[3][below].max() < 10  # black: no error
     assert columns[2][below].max() > 200  # bicubic's is white somewhere
     assert stack([picture, picture[:, :100]]).shape == (2 * (picture.shape[0] + 10), picture.shape[1], 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (12, 40), (5, 64)])
+def test_an_image_that_is_all_border_is_shown_whole(make_scene, size):
+    color, depth = (image[: size[0], : size[1]] for image in make_scene(64, 64))
+    data = Samples([Sample(color, depth, "one")])
+    assert worst_crop(np.ones(size), data.border) == (slice(0, size[0]), slice(0, size[1]))
+    assert comparison(data, {"bicubic": bicubic}, 1).ndim == 3

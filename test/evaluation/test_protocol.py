@@ -27,7 +27,7 @@ from samples import Samples
 
 from dkn.data.nyu import NYU
 from dkn.data.sample import Sample
-from dkn.errors import ConfigError
+from dkn.errors import ConfigError, DataError
 from dkn.evaluation import bicubic, evaluate, rmse
 from dkn.evaluation.baselines import BASELINES
 from dkn.experiments.assessment import model_method
@@ -164,6 +164,50 @@ def test_models_give_every_pixel_a_depth(tmp_path, make_model, make_scene):
     color = np.repeat(np.repeat(color, 4, 0), 4, 1)
     depth[2:4, 3:6] = NAN
     assert np.isfinite(method(color, depth)).all()
+
+
+def test_images_without_a_pixel_to_judge_count_nowhere(make_scene):
+    color, depth = make_scene(48, 64)
+    border = np.full_like(depth, NAN)
+    border[:6] = depth[:6]
+    one, blind = (Sample(color, truth, "", depth, truth) for truth in (depth, border))
+    alone = evaluate(Samples([one]), {"bicubic": bicubic}, 4).results[0]
+    found = evaluate(Samples([blind, one, blind]), {"bicubic": bicubic}, 4)
+    result = found.results[0]
+    assert (result.rmse, result.median_error) == (alone.rmse, alone.median_error)
+    assert (alone.unjudged, result.unjudged) == (None, 2)
+    assert found.table().splitlines()[1].strip() == "no pixel to judge in 2 of 3 images, which count nowhere"
+    assert "nan" not in found.table()
+    for name in ("rmse", "unjudged"):
+        assert name in found.to_json()["results"][0]
+
+
+def test_a_method_without_depth_is_told_of_and_comes_last(make_scene):
+    blind = iter([True, False, True, True])
+
+    def method(color, depth):
+        return bicubic(color, depth) * (NAN if next(blind) else 1)
+
+    samples = Samples([Sample(*make_scene(48, 64), "")] * 2)
+    lines = evaluate(samples, {"at times": method, "bicubic": bicubic}, 4).table().splitlines()
+    assert lines[1].strip() == "at times: no pixel to judge in 1 of 2 images, which count nowhere"
+    lines = evaluate(samples, {"never": method, "bicubic": bicubic}, 4).table().splitlines()
+    assert lines[2].split()[0] == "bicubic" and lines[3].split()[:2] == ["never", "nan"]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (12, 64), (1, 1)])
+def test_nothing_to_judge(make_scene, size):
+    color, depth = make_scene(48, 64)
+    color, depth = color[: size[0], : size[1]], depth[: size[0], : size[1]]
+    truth = np.full_like(depth, NAN) if size == (48, 64) else depth
+    with pytest.raises(DataError, match="any of 2 images"):
+        evaluate(Samples([Sample(color, truth, "", depth, truth)] * 2), {"bicubic": bicubic}, 4)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_leaves_nothing(make_scene, limit):
+    with pytest.raises(ConfigError, match="limit"):
+        evaluate(Samples([Sample(*make_scene(48, 64), "")]), {"bicubic": bicubic}, 4, limit=limit)
 
 
 def test_nothing_to_evaluate(make_scene):

@@ -267,6 +267,14 @@ def test_points_and_means():
     )
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_single_row_or_column_slopes_as_its_neighbours_tell(axis):
+    depth = np.linspace(1, 2, 50, dtype=np.float32)[None]
+    one = depth if axis == 0 else depth.T
+    many = np.repeat(one, 3, axis)
+    np.testing.assert_array_equal(toolbox.facing(one, 20.0), np.take(toolbox.facing(many, 20.0), [1], axis))
+
+
 def test_slopes():
     """A plane that recedes by as much as it goes sideways is seen at 45°."""
     focal, x = 500.0, np.arange(200) - 100

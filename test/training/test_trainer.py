@@ -558,6 +558,28 @@ def test_another_configuration_is_not_resumed(dataset, tmp_path, change):
         Trainer(dataset, dataclasses.replace(TINY, **change), tmp_path, resume=True)
 
 
+def test_the_smallest_crops_that_there_are(make_scene, tmp_path):
+    _, depth = make_scene(16, 16)
+    for change in ({"crop": 4}, {"crop": 8, "batch_size": 1}, {"network": NetworkConfig("dkn", n1=8, n2=8), "crop": 4}):
+        config = dataclasses.replace(TINY, **change)
+        Trainer(One(depth), config, tmp_path, device="cpu").train_step()
+    tiny = dataclasses.replace(TINY, crop=0, batch_size=1)
+    with pytest.raises(ConfigError, match="crop of 4x4"):
+        Trainer(One(depth[:4, :4]), tiny, tmp_path, device="cpu").train_step()
+
+
+@pytest.mark.parametrize("part", ["network", "ema"])
+def test_weights_that_are_not_finite_are_not_written(dataset, tmp_path, part):
+    trainer = Trainer(dataset, TINY, tmp_path)
+    trainer.save()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        next(getattr(trainer, part).parameters())[3, 0] = math.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        trainer.save()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
 def test_a_damaged_state(dataset, tmp_path, share):
     Trainer(dataset, TINY, tmp_path).save()
@@ -584,6 +606,48 @@ def test_a_state_whose_weights_do_not_fit(dataset, tmp_path, change):
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match=r"state\.pt: not the state of this run"):
         Trainer(dataset, TINY, tmp_path, resume=True)
+
+
+def _spoilt(tensors):
+    return {name: tensor * math.nan if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adam"])
+def test_a_state_with_something_else_inside(dataset, tmp_path, optimiser):
+    config = dataclasses.replace(TINY, optimiser=optimiser)
+    first = Trainer(dataset, config, tmp_path)
+    first.train_step()
+    first.save()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept = state["optimiser"]
+    changes = {
+        "config": ["nonsense", 5, None, "[1]", "5"],
+        "step": ["2", None, -7, 1.5],
+        "seconds": ["2", None, math.nan, -1.0],
+        "network": [None, [1], {}, dict.fromkeys(state["network"], 1), _spoilt(state["network"])],
+        "ema": [None, _spoilt(state["ema"])],
+        "optimiser": [
+            None,
+            5,
+            {},
+            {**kept, "state": {0: {"x": 1}}},
+            {**kept, "state": {0: _spoilt(kept["state"][0])}},
+            {**kept, "state": {0: {name: torch.zeros(7) for name in kept["state"][0]}}},
+        ],
+        "begun_from": [None, 5],
+        "card": [None, 5, [1, 2], {"terms": 5}, {5: "terms"}],
+    }
+    if optimiser == "adam":  # Muon begins such moments anew
+        changes["optimiser"].append({**kept, "state": {0: {"step": torch.zeros(())}}})
+        changes["optimiser"].append({**kept, "param_groups": [{"params": kept["param_groups"][0]["params"]}]})
+    for name, values in changes.items():
+        for value in values:
+            torch.save({**state, name: value}, tmp_path / "state.pt")
+            with pytest.raises(CheckpointError, match=r"state\.pt: not the state of") as error:
+                Trainer(dataset, config, tmp_path, resume=True)
+            assert "\n" not in str(error.value)
+    torch.save(state, tmp_path / "state.pt")
+    assert Trainer(dataset, config, tmp_path, resume=True).step == 1
 
 
 def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
@@ -677,7 +741,28 @@ def test_a_model_for_many_scales_says_so(dataset, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"steps": 0}, {"crop": 15}, {"scale": 0}, {"scale": 3}, {"crop": -16}, {"batch_size": 0}],
+    [
+        {"steps": 0},
+        {"crop": 15},
+        {"scale": 0},
+        {"scale": 3},
+        {"crop": -16},
+        {"batch_size": 0},
+        {"steps": -3, "minutes": 1.0},
+        {"minutes": -1.0},
+        {"minutes": math.nan},
+        {"minutes": math.inf},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"depth_range": math.nan},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"mix": (("nyu", math.nan),)},
+        {"mix": (("nyu", -0.5), ("nyu", 1.5))},
+        {"scale": 1, "crop": 1},
+        {"network": NetworkConfig("dkn"), "scale": 1, "crop": 3, "phases": 1},
+        {"crop": 4, "batch_size": 1},
+    ],
 )
 def test_contradictory_configurations(change):
     with pytest.raises(ConfigError):
