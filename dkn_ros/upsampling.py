@@ -102,9 +102,10 @@ class Upsampling:
         # The executor sets options, the worker begins with new sizes, and a thread brings another step: one at a time.
         self._lock = threading.Lock()
         self._options = options
-        self._sizes_of = _sizes_of(options)
+        self._sizes_of: dict[str, int] = {}
         self._change: threading.Thread | None = None
         self._current = self._at_start()
+        self._sizes_of = _sizes_of(options)
         self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
         self.displacement: Displacement = (0, 0)
@@ -125,6 +126,7 @@ class Upsampling:
         options = self._options
         if options.target_rate and (size := last_size(self._subject())):
             with suppress(Exception):  # whatever it is, the first frame finds it again, and says it
+                self._sizes_of = _sizes_of(options)
                 step = self._target_rate(size, recall(self._subject(), size)).step
                 upsampler = self._warm(step.model)
                 self._log(f"target_rate {options.target_rate:g} Hz: begins with {step}, by what frames took last time")
