@@ -214,17 +214,12 @@ class UpsampleNode(Node):
         if before != layout:
             self._layouts[stream] = layout
             if before is not None:
-                if before[-1] != layout[-1]:
-                    self._forget_info(stream, before[-1])
+                info = self._infos[stream]
+                if before[-1] != layout[-1] and info is not None and info.header.frame_id == before[-1]:
+                    self._infos[stream] = None  # it was another camera's, and this one may have none
                 self._synchronizer.reset(f"{stream}_changed")
                 text = f"{stream} changed from {_quoted(before)} to {_quoted(layout)}"
                 self.get_logger().info(text, throttle_duration_sec=THROTTLE)
-
-    def _forget_info(self, stream: str, frame_id: str | None = None) -> None:
-        """Another camera may come, and without a camera_info: that of the one in `frame_id` (None: of any) is none."""
-        info = self._infos[stream]
-        if info is not None and frame_id in (None, info.header.frame_id):
-            self._infos[stream] = None
 
     def _receive_info(self, stream: str, info: Any) -> None:
         self._infos[stream] = info
@@ -257,15 +252,14 @@ class UpsampleNode(Node):
         stamp = pair.depth.header.stamp
         result = self._upsampling(color, metres, stamp.sec + 1e-9 * stamp.nanosec)
         nothing = loss_problem(self._inputs["depth"].topic, depth, registered, result, p.min_confidence)
-        self._lasting.note("nothing", nothing, time.monotonic(), after_s=QUIET, hold_s=QUIET)
+        self._note_frame("nothing", nothing, after_s=QUIET)
         encoding = pair.depth.encoding if p.output_encoding == "auto" else p.output_encoding
         if encoding not in messages.DEPTH_ENCODINGS:  # a plain compressed PNG or TIFF names none
             encoding = "32FC1" if depth.dtype.kind == "f" else "16UC1"
         frame_id = pair.color.header.frame_id
         info = self._infos["color"]
         displacement, rectified = self._upsampling.displacement, self._rectified["color"]
-        beside = displacement_problem(*displacement)
-        self._lasting.note("displacement", beside, time.monotonic(), after_s=DISPLACED, hold_s=QUIET)
+        self._note_frame("displacement", displacement_problem(*displacement), after_s=DISPLACED)
         colored = Colored(
             result,
             self._upsampling.color,
@@ -308,7 +302,6 @@ class UpsampleNode(Node):
     ) -> None:
         """Whether depth is registered and in range, and camera_info of use."""
         p, infos = self.options, dict(self._infos)
-        note = partial(self._lasting.note, now_s=time.monotonic(), hold_s=QUIET)  # a frame's fault does not outlive it
         frames = pair.color.header.frame_id, pair.depth.header.frame_id
         color_size, depth_size = (color.shape[1], color.shape[0]), (metres.shape[1], metres.shape[0])
         unregistered = None
@@ -317,11 +310,15 @@ class UpsampleNode(Node):
             if unregistered:
                 lacking = self._transforms.problem or self._registrar.reason or "set registration to internal"
                 unregistered += f"; or let the node register it: {lacking}"
-        note("registration", unregistered)
+        self._note_frame("registration", unregistered)
         useless = infos["color"] and info_problem(infos["color"], color_size)
         topic = self._inputs["color_info"].topic
-        note("camera_info", useless and f"camera_info on {topic} is of no use: {useless}")
-        note("range", range_problem(metres, pair.depth.encoding, p.min_depth, p.max_depth))
+        self._note_frame("camera_info", useless and f"camera_info on {topic} is of no use: {useless}")
+        self._note_frame("range", range_problem(metres, pair.depth.encoding, p.min_depth, p.max_depth))
+
+    def _note_frame(self, key: str, sentence: str | None, after_s: float = 0.0) -> None:
+        """Whether something is wrong with the frame at work. That does not outlive the frames."""
+        self._lasting.note(key, sentence, time.monotonic(), after_s=after_s, hold_s=QUIET)
 
     def _refuse(self, stream: str, error: ImageError) -> None:
         """Count a message that cannot be used, and say why. On either thread."""
@@ -364,8 +361,7 @@ class UpsampleNode(Node):
         elif not wanted and self._active_since is not None:
             self._active_since = None
             self._layouts.clear()
-            for stream in self._infos:
-                self._forget_info(stream)
+            self._infos = dict.fromkeys(self._infos)  # another camera may come, without a camera_info
             self._progress.clear()
             self._lasting.forget()
             self._synchronizer.reset("idle")

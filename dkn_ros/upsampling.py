@@ -74,7 +74,7 @@ def _tested(info: ModelInfo) -> float | None:
     return float(found) if found else None
 
 
-def _sizes_of(options: Options) -> dict[str, int]:
+def _family(options: Options) -> dict[str, int]:
     """Bytes of the models of `mode`'s family by name, the largest first. Looked at once: what happens to the files
     later harms no model that is loaded.
 
@@ -102,10 +102,10 @@ class Upsampling:
         # The executor sets options, the worker begins with new sizes, and a thread brings another step: one at a time.
         self._lock = threading.Lock()
         self._options = options
-        self._sizes_of: dict[str, int] = {}
+        self._family: dict[str, int] = {}
         self._change: threading.Thread | None = None
         self._current = self._at_start()
-        self._sizes_of = _sizes_of(options)
+        self._family = self._family or _family(options)  # last: a model that cannot be is told before
         self._alignment = ColorAlignment() if options.align_color else None
         self._temporal = TemporalFilter(options.temporal)
         self.displacement: Displacement = (0, 0)
@@ -126,7 +126,7 @@ class Upsampling:
         options = self._options
         if options.target_rate and (size := last_size(self._subject())):
             with suppress(Exception):  # whatever it is, the first frame finds it again, and says it
-                self._sizes_of = _sizes_of(options)
+                self._family = _family(options)
                 step = self._target_rate(size, recall(self._subject(), size)).step
                 upsampler = self._warm(step.model)
                 self._log(f"target_rate {options.target_rate:g} Hz: begins with {step}, by what frames took last time")
@@ -176,7 +176,7 @@ class Upsampling:
         """
         if self._options.target_rate or not 0 < published_hz < BEHIND * matched_hz:
             return None
-        faster = len(self._sizes_of) > 1
+        faster = len(self._family) > 1
         remedy = f"target_rate: {matched_hz:.0f} takes a model that keeps up" if faster else "a smaller model keeps up"
         step, _ = self._current
         return f"{step} answers {published_hz:.0f} of {matched_hz:.0f} pairs a second, always the newest: {remedy}"
@@ -243,11 +243,11 @@ class Upsampling:
         """
         before, (step, upsampler) = self._options, self._current
         again = any(getattr(changed, name) != getattr(before, name) for name in ("mode", "target_rate", "decimation"))
-        sizes_of = _sizes_of(changed) if changed.mode != before.mode else self._sizes_of
+        changed_family = _family(changed) if changed.mode != before.mode else self._family
         if again and changed.mode != step.model:
             upsampler = self._make(changed.mode, changed)
         with self._lock:
-            self._options, self._sizes_of = changed, sizes_of
+            self._options, self._family = changed, changed_family
             if again:
                 self._current = Step(changed.mode, changed.decimation or 1), upsampler
                 self._sizes = self._target = None  # steps are tried anew
@@ -300,7 +300,7 @@ class Upsampling:
         for decimation in decimations:
             if decimation > 1 and not options.decimation and width < decimation * LEAST_WIDTH:
                 continue
-            for model, weights in self._sizes_of.items():
+            for model, weights in self._family.items():
                 costs[Step(model, decimation)] = (weights + FIXED_COST) / decimation**2
         known = {step: times[str(step)] / 1e3 for step in costs if str(step) in times}
         most = max(step.decimation for step in costs)

@@ -28,13 +28,12 @@ from dkn.benchmark.registration import PAIRS, compare, milliseconds
 from dkn.benchmark.registration import table as table_of_pair
 from dkn.benchmark.training import training_ratio
 from dkn.checkpoint import DEFAULT_MODEL
-from dkn.cli.options import check_output
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 from dkn.upsampler import Upsampler
-from dkn.utils.arguments import size
+from dkn.utils.arguments import check_output, size
 from dkn.utils.tables import write_json
 from dkn.utils.visualize import headless_pyplot, save_figure
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dkn.checkpoint import find_model
-from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options, check_output
+from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import DEGRADATIONS, degrade
@@ -39,6 +39,7 @@ from dkn.experiments import table2
 from dkn.experiments.assessment import model_method
 from dkn.experiments.kernel_figure import kernel_figure
 from dkn.upsampler import Taps, Upsampler
+from dkn.utils.arguments import check_output
 from dkn.utils.image_io import write_image
 from dkn.utils.tables import write_json
 

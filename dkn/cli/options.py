@@ -118,27 +118,6 @@ def set_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def check_output(path: Path | None, kinds: Sequence[str] = ()) -> None:
-    """Say at once, not after minutes of work, that nothing can be written there; the folder is made.
-
-    Args:
-        kinds: how its name has to end; empty: anyhow.
-
-    Raises:
-        ConfigError: a folder, another kind of file, or where no folder can be made.
-    """
-    if path is None:
-        return
-    try:
-        if path.is_dir():
-            raise ConfigError(f"{path}: is a folder; a file is needed")
-        if kinds and path.suffix.lower() not in kinds:
-            raise ConfigError(f"{path}: pictures are written as {', '.join(kinds)}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
-
-
 def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Those of these fields that were given."""
     return {name: getattr(options, name) for name in names if name in options}

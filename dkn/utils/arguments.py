@@ -17,6 +17,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dkn.errors import ConfigError
 
 
 def size(text: str) -> tuple[int, int]:
@@ -28,3 +33,25 @@ def size(text: str) -> tuple[int, int]:
     if min(width, height) < 32:
         raise argparse.ArgumentTypeError(f"{text}: at least 32x32 is needed")
     return width, height
+
+
+def check_output(path: Path | None, kinds: Sequence[str] = ()) -> None:
+    """Say at once, not after minutes of work, that nothing can be written there; the folder is made.
+
+    Args:
+        path: of a file; None: nothing is to be written.
+        kinds: how its name has to end; empty: anyhow.
+
+    Raises:
+        ConfigError: a folder, another kind of file, or where nothing can be written.
+    """
+    if path is None:
+        return
+    if kinds and not path.is_dir() and path.suffix.lower() not in kinds:
+        raise ConfigError(f"cannot write {path}: pictures are written as {', '.join(kinds)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"cannot write {path}: it is a folder, or not ours to write")

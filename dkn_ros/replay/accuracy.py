@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +31,7 @@ from dkn.evaluation.baselines import BASELINES
 from dkn.evaluation.error_profile import Bin, ErrorProfile
 from dkn.evaluation.flicker import change_over_time
 from dkn.evaluation.metrics import flying_share
+from dkn.evaluation.recorded import mean_of_known
 from dkn_ros.replay.playback import Frame, Playback
 from dkn_ros.replay.player import Answers
 
@@ -88,7 +88,7 @@ class Accuracy:
     @property
     def rmse(self) -> dict[str, float]:
         """Mean of the frames' RMSE; NaN if none was compared."""
-        return {name: _mean([frame.rmse[name] for frame in self.frames]) for name in self.methods}
+        return {name: mean_of_known([frame.rmse[name] for frame in self.frames]) for name in self.methods}
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ def measure(playback: Playback, answers: Answers, most: int = COMPARED) -> Accur
     following = dict(itertools.pairwise(sent))
     previous: tuple[int, dict[str, np.ndarray]] | None = None
     for frame in tqdm(playback.frames(set(chosen)), "comparing", len(chosen), unit="frame"):
-        frame = _as_answered(frame, answers)
-        outputs = _outputs(frame, answers, methods)
+        frame, outputs = _outputs(frame, answers, methods)
         if outputs[OUTPUT].shape != frame.truth.shape or outputs[BICUBIC].shape != frame.truth.shape:
             continue  # a camera that changed its size, in the moment when it did
         known = np.isfinite(frame.truth) & np.logical_and.reduce([np.isfinite(o) for o in outputs.values()])
@@ -162,9 +161,9 @@ def measure(playback: Playback, answers: Answers, most: int = COMPARED) -> Accur
     return Accuracy(
         methods,
         frames,
-        {name: _mean(values) for name, values in medians.items()},
-        {name: _mean(values) for name, values in flicker.items()},
-        {name: _mean(values) for name, values in flying.items()},
+        {name: mean_of_known(values) for name, values in medians.items()},
+        {name: mean_of_known(values) for name, values in flicker.items()},
+        {name: mean_of_known(values) for name, values in flying.items()},
         profile.by_edge_distance,
         profile.by_depth,
         _examples(playback, answers, frames, methods),
@@ -184,14 +183,13 @@ def mean_confidence(playback: Playback, answers: Answers, most: int = COMPARED) 
         known = np.isfinite(depth)
         if known.any():
             means.append(float(confidence(depth, frame.low)[known].mean()))
-    return _mean(means) if means else None
+    return mean_of_known(means) if means else None
 
 
-def _as_answered(frame: Frame, answers: Answers) -> Frame:
+def _as_answered(frame: Frame, answer: np.ndarray) -> Frame:
     """With colour and truth as `decimation` makes them, where the node reduced colour: the truth by points of it, since
     a mean over an edge is the depth of nothing."""
-    width = answers.depth(frame.stamp).shape[1]
-    decimation = frame.color.shape[1] // width
+    decimation = frame.color.shape[1] // answer.shape[1]
     if decimation <= 1 or frame.truth.shape != frame.color.shape[:2]:
         return frame
     color = reduce_color(frame.color, decimation)
@@ -199,13 +197,15 @@ def _as_answered(frame: Frame, answers: Answers) -> Frame:
     return frame._replace(color=color, truth=truth)
 
 
-def _outputs(frame: Frame, answers: Answers, methods: Sequence[str]) -> dict[str, np.ndarray]:
-    """What each method makes of the frame's input, (H, W) metres."""
+def _outputs(frame: Frame, answers: Answers, methods: Sequence[str]) -> tuple[Frame, dict[str, np.ndarray]]:
+    """The frame as it was answered, and what each method makes of its input, (H, W) metres."""
+    answer = answers.depth(frame.stamp)
+    frame = _as_answered(frame, answer)
     size = frame.color.shape[0], frame.color.shape[1]
-    outputs = {OUTPUT: answers.depth(frame.stamp), BICUBIC: upsample_bicubic(frame.low, size)}
+    outputs = {OUTPUT: answer, BICUBIC: upsample_bicubic(frame.low, size)}
     if JOINT_BILATERAL in methods:
         outputs[JOINT_BILATERAL] = BASELINES[JOINT_BILATERAL](frame.color, frame.low)
-    return outputs
+    return frame, outputs
 
 
 def _examples(
@@ -214,11 +214,11 @@ def _examples(
     ordered = sorted(frames, key=lambda frame: frame.rmse[OUTPUT])
     titles = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
     chosen = playback.frames({frame.stamp for frame in titles.values()})
-    found = {frame.stamp: _as_answered(frame, answers) for frame in chosen}
+    found = {frame.stamp: _outputs(frame, answers, methods) for frame in chosen}
     return [
-        Example(title, stamp, errors.rmse, frame.color, frame.low, _outputs(frame, answers, methods), frame.truth)
+        Example(title, frame.stamp, errors.rmse, frame.color, frame.low, outputs, frame.truth)
         for title, errors in titles.items()
-        for stamp, frame in [(errors.stamp, found[errors.stamp])]
+        for frame, outputs in [found[errors.stamp]]
     ]
 
 
@@ -233,8 +233,3 @@ def spread(stamps: Sequence[int], most: int) -> list[int]:
 def _has_joint_bilateral() -> bool:
     """Whether OpenCV has its contrib modules."""
     return hasattr(cv2, "ximgproc")
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else math.nan

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from typing import Any
 from dkn.depth import DEGRADATIONS
 from dkn.errors import ConfigError
 from dkn.utils import tables
+from dkn.utils.arguments import check_output
 from dkn.utils.machine import libraries, machine
 from dkn_ros.arguments import split
 from dkn_ros.bags import topic_choice
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    for path in filter(None, (options.json, options.report)):
-        _check_writable(path)
+    for path in (options.json, options.report):
+        check_output(path)
     if options.compare < 2:
         raise ConfigError("compare must be at least 2")
     choice = topic_choice.choose(options.bag, options.color, options.depth)
@@ -163,13 +163,3 @@ def _parameters(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 _BOOLEANS = {"true": True, "false": False}
-
-
-def _check_writable(path: Path) -> None:
-    """Whether a result can be written is told before the recording is played."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"cannot write {path}: it is a folder, or not ours to write")

@@ -67,6 +67,12 @@ def _precision(name: str) -> int:
     return next((i for i, precision in enumerate(PRECISIONS) if f" {precision})" in name), len(PRECISIONS))
 
 
+def _of(engines: Sequence[Choice | Engine], times: Times) -> Times:
+    """The times of these; a file may name others, that there are not."""
+    names = set(map(str, engines))
+    return {name: ms for name, ms in times.items() if name in names}
+
+
 class Autotuner:
     """Finds the fastest engine for each size that comes.
 
@@ -80,8 +86,7 @@ class Autotuner:
     def __init__(self, network: KernelNetwork, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
         self.subject = subject(network.config, choices)
         """What times are remembered under."""
-        there = {str(choice) for choice in choices}
-        self.times: Times = {name: ms for name, ms in recall(self.subject).items() if name in there}
+        self.times: Times = _of(choices, recall(self.subject))
         """What was measured for the size that came last, or remembered."""
         self.out: set[str] = set()
         """Names of engines that failed in mid-run, or cannot be made: they are not timed, and do not take over."""
@@ -119,8 +124,8 @@ class Autotuner:
 
     def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
         try:
-            there = {str(serving), *map(str, self._choices)} - self.out  # a file may name what is not
-            times = {name: ms for name, ms in recall(self.subject, size).items() if name in there}
+            times = _of([serving, *self._choices], recall(self.subject, size))
+            times = {name: ms for name, ms in times.items() if name not in self.out}
             best: Engine | None = serving
             if not times or self._outdated(times, serving, color, depth):
                 times, best = self._measure(serving, color, depth)

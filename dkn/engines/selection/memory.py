@@ -98,7 +98,7 @@ def _read() -> dict[str, dict[str, Times]]:
     try:
         found = json.loads(cache_file().read_text())
         entries = [(key, size, times) for key, sizes in found.items() for size, times in sizes.items()]
-    except (OSError, RuntimeError, ValueError, AttributeError, RecursionError):  # not there, no home, damaged
+    except (OSError, RuntimeError, ValueError, AttributeError):  # not there, no home, damaged as a whole
         return {}
     kept: dict[str, dict[str, Times]] = {}
     for key, size, times in entries:
