@@ -91,12 +91,26 @@ def test_data_is_needed(capsys):
         ("--training --runs 0", "runs=0"),
         ("--training --runs -1", "runs=-1"),
         ("--registration --rooms -1", "rooms=-1"),
+        ("--registration --runs 2", "--runs is for"),
+        ("--registration --figure f.png", "--figure is for --pareto or --sweep, not for --registration"),
+        ("--training --figure f.png", "--figure is for --pareto or --sweep, not for --training"),
+        ("--training --model x", "--model is for"),
+        ("--training --size 640x480", "--size is for the comparison of engines or --profile, not for --training"),
+        ("--training --limit 3", "--limit is for --pareto, not for --training"),
+        ("--sweep --model fdkn", "--model is for"),
+        ("--sweep --data x", "--data is for --pareto"),
+        ("--profile --engine torch", "--engine is for the comparison of engines, not for --profile"),
+        ("--profile --all", "--all is for the comparison of engines"),
+        ("--pareto --no-memory", "--no-memory is for the comparison of engines"),
+        ("--pareto --rooms 2", "--rooms is for --registration"),
+        ("--rooms 2", "--rooms is for --registration, not for the comparison of engines"),
+        ("--limit 40", "--limit is for --pareto, not for the comparison of engines"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_measured(recording, monkeypatch, capfd, options, word):
     monkeypatch.chdir(recording)
     (recording / "file").touch()
-    for name in ("pareto", "sweep", "profile", "training_ratio", "milliseconds"):
+    for name in ("benchmark", "pareto", "sweep", "profile", "training_ratio", "milliseconds"):
         monkeypatch.setattr(f"dkn.cli.bench.{name}", lambda *_, **__: pytest.fail("measured"))
     data = ["--data", f"recording={recording}"] if "--pareto" in options else []
     refused(capfd, main(["bench", *options.split(), *data]), word)
