@@ -40,6 +40,7 @@ from dkn.data.registry import open_dataset
 from dkn.depth import degrade, near_edges
 from dkn.depth.alignment import displacement, moved
 from dkn.upsampler import Upsampler
+from dkn.utils.arguments import limited
 from dkn.utils.tables import markdown
 
 NEAR = 4  # pixels
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for scale in options.scale:
         for pixels in options.pixels:
             times, off, found = [], [], []
-            for index in tqdm(range(min(options.limit, len(dataset))), f"{scale}x, {pixels}", unit="pair"):
+            for index in tqdm(range(limited(len(dataset), options.limit)), f"{scale}x, {pixels}", unit="pair"):
                 rng = np.random.default_rng((pixels, index))
                 sample = dataset[index].cropped(scale)
                 truth = sample.depth if sample.full_depth is None else sample.full_depth

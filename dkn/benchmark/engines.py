@@ -45,9 +45,10 @@ from dkn.engines.reference import ReferenceEngine
 from dkn.engines.selection.autotuning import fastest as fastest_of
 from dkn.engines.selection.autotuning import subject
 from dkn.engines.selection.memory import recall, remember
-from dkn.errors import CheckpointError, ConfigError
+from dkn.errors import CheckpointError
 from dkn.networks import KernelNetwork, NetworkConfig, build
 from dkn.upsampler import Upsampler
+from dkn.utils.arguments import at_least_one
 from dkn.utils.device import choose_device
 
 DEPTH_RANGE = 10.0  # metres
@@ -140,8 +141,7 @@ def benchmark(
         ConfigError: an engine or precision that is not to be had here, or fewer runs than one.
         CheckpointError: no such model.
     """
-    if runs < 1:
-        raise ConfigError(f"runs={runs}: at least one is needed")
+    at_least_one(runs=runs)
     target = choose_device(device)
     network, name, path = open_network(model)
     color, low = make_scene(size)
@@ -192,8 +192,7 @@ def profile(
         ConfigError: fewer runs than one.
         CheckpointError: no such model.
     """
-    if runs < 1:
-        raise ConfigError(f"runs={runs}: at least one is needed")
+    at_least_one(runs=runs)
     target = choose_device(device)
     network, name, _ = open_network(model)
     images = _normalised(network, *make_scene(size), target)
@@ -235,8 +234,7 @@ def sweep(
     Raises:
         ConfigError: fewer runs than one.
     """
-    if runs < 1:
-        raise ConfigError(f"runs={runs}: at least one is needed")
+    at_least_one(runs=runs)
     target = choose_device(device)
     choice = plan(target)[0]
     points = []

@@ -32,6 +32,7 @@ from dkn.errors import ConfigError
 from dkn.evaluation.baselines import BASELINES
 from dkn.evaluation.protocol import Method, bicubic, evaluate
 from dkn.upsampler import Upsampler
+from dkn.utils.arguments import at_least_one
 from dkn.utils.device import choose_device
 from dkn.utils.visualize import headless_pyplot, save_figure
 
@@ -78,8 +79,7 @@ def pareto(
         ConfigError: fewer runs than one, or no data set.
         CheckpointError: no such model.
     """
-    if runs < 1 or not datasets:
-        raise ConfigError(f"runs={runs} and {len(datasets)} data sets: at least one of each is needed")
+    at_least_one(runs=runs, datasets=len(datasets))
     target = choose_device(device)
     entries = []
     for dataset in datasets:

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from dkn.data.rendered.raycast import Array, trace_any
 from dkn.data.rendered.room import Scene
-from dkn.errors import ConfigError
 from dkn.evaluation.metrics import flying_pixels
 from dkn.geometry import POINT_FLOATS, CameraModel, PointCloud, Registration
+from dkn.utils.arguments import at_least_one
 from dkn.utils.tables import markdown
 
 Depth = NDArray[np.float32]
@@ -208,8 +208,7 @@ def compare(pair: CameraPair, upsample: Upsample, rooms: int = 2) -> dict[str, S
     Raises:
         ConfigError: fewer rooms than one.
     """
-    if rooms < 1:
-        raise ConfigError(f"rooms={rooms}: at least one is needed")
+    at_least_one(rooms=rooms)
     methods = arrangements(upsample)
     found: dict[str, list[Score]] = {name: [] for name in methods}
     for frame in frames(pair, rooms):

@@ -27,9 +27,9 @@ from dkn.benchmark.scene import SCALE, render
 from dkn.benchmark.timing import WARM_UP, describe, interleave
 from dkn.data.sample import Sample
 from dkn.engines.reference import average_by_unfolding
-from dkn.errors import ConfigError
 from dkn.networks import KernelNetwork, NetworkConfig
 from dkn.training import TrainConfig, Trainer
+from dkn.utils.arguments import at_least_one
 from dkn.utils.device import choose_device
 
 
@@ -52,8 +52,7 @@ def training_ratio(device: str = "auto", runs: int = 5) -> TrainingBenchmark:
     Raises:
         ConfigError: fewer runs than one.
     """
-    if runs < 1:
-        raise ConfigError(f"runs={runs}: at least one is needed")
+    at_least_one(runs=runs)
     target = choose_device(device)
     trainers = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,7 @@ from dkn.data.sample import Dataset
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 from dkn.upsampler import Upsampler
-from dkn.utils.arguments import check_output, size
+from dkn.utils.arguments import at_least_one, check_output, size
 from dkn.utils.tables import write_json
 from dkn.utils.visualize import headless_pyplot, save_figure
 
@@ -139,9 +139,7 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: numbers out of their range, no data, files that cannot be written.
     """
-    for name, number in given(options, ("runs", "limit")).items():
-        if number < 1:
-            raise ConfigError(f"{name}={number}: at least one is needed")
+    at_least_one(**given(options, ("runs", "limit")))
     if "rooms" in options and options.rooms < 0:
         raise ConfigError(f"rooms={options.rooms}: 0 or more are needed")
     if "data" in options and not options.data:

@@ -27,6 +27,7 @@ from dkn.data.registry import DATASETS, open_dataset
 from dkn.errors import ConfigError
 from dkn.experiments import confidence as experiment
 from dkn.upsampler import Upsampler
+from dkn.utils.arguments import spread
 from dkn.utils.tables import markdown
 
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     if options.fit:
         name, path = sets[0]
         train = open_dataset(name, Path(path), "without_validation")
-        images = _spread(len(train), options.limit)
+        images = spread(len(train), options.limit)
         found = experiment.fit(train, model, options.scale, images)
         print(np.array2string(found, separator=", ", max_line_width=110))
         return
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     rows = []
     for (name, path), scale, kind in product(sets, options.scale, options.degradation):
         dataset = open_dataset(name, Path(path), "test")
-        images = _spread(len(dataset), options.limit)
+        images = spread(len(dataset), options.limit)
         j = experiment.judge(experiment.cases(dataset, model, scale, kind, images))
         figures = [f"{j.calibration:.3f}", f"{j.ause:.4f}", f"{j.ause_slope:.4f}"]
         figures += [f"{100 * j.flying_bicubic:.3f}", f"{100 * j.flying:.3f}"]
@@ -67,7 +68,3 @@ def run(options: argparse.Namespace) -> None:
         rows.append([f"{Path(path).name} {scale}× {kind}", *figures])
         print(rows[-1], flush=True)
     print(markdown(head, rows))
-
-
-def _spread(count: int, limit: int) -> list[int]:
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(limit, count))})

@@ -20,8 +20,6 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from dkn.data.registry import HALVED, open_dataset
 from dkn.errors import ConfigError
 from dkn.evaluation import paper
@@ -29,6 +27,7 @@ from dkn.experiments.denoising import evaluate, methods, table, tune
 from dkn.experiments.noise import STEPS, draw_noisy_batch, recipe
 from dkn.networks import NetworkConfig
 from dkn.training import LOSSES, Trainer
+from dkn.utils.arguments import spread
 from dkn.utils.tables import write_json
 
 
@@ -55,8 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     dataset = open_dataset(options.dataset, options.data, "test" if options.action == "evaluate" else "train")
-    count = min(options.limit or len(dataset), len(dataset))
-    images = [int(i) for i in np.linspace(0, len(dataset) - 1, count).round()]
+    images = spread(len(dataset), options.limit)
     if options.action == "train":
         if options.out is None:
             raise ConfigError("dkn denoise train needs an --out")
@@ -70,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"{error:7.3f}  " + ", ".join(f"{name} {value:g}" for name, value in parameters.items()))
     else:
         rows = evaluate(dataset, methods(options.model, options.device), images)
-        print(table(rows, dataset.name, count))
+        print(table(rows, dataset.name, len(images)))
         if options.json:
-            facts = {"dataset": dataset.name, "count": count, "results": [vars(row) for row in rows]}
+            facts = {"dataset": dataset.name, "count": len(images), "results": [vars(row) for row in rows]}
             write_json(options.json, facts | {"quoted_from_the_paper": paper.NOISE})

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dkn.errors import ConfigError
 from dkn.experiments.gallery import examples, results, rmse_levels, row, table
 from dkn.filter import TASKS
+from dkn.utils.arguments import at_least_one
 from dkn.utils.image_io import write_image
 
 
@@ -41,8 +41,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: no scenes.
     """
-    if options.scenes < 1:
-        raise ConfigError(f"scenes={options.scenes}: at least one is needed")
+    at_least_one(scenes=options.scenes)
     errors: dict[str, list[list[float]]] = {}
     rows = []
     for seed in range(options.seed, options.seed + options.scenes):

@@ -19,9 +19,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkn.errors import ConfigError
 from dkn.evaluation import paper
 from dkn.experiments.saliency import Omron, Synthetic, evaluate, methods, picture, table
+from dkn.utils.arguments import limited
 from dkn.utils.image_io import write_image
 from dkn.utils.tables import write_json
 
@@ -41,10 +41,8 @@ def run(options: argparse.Namespace) -> None:
     cases = Omron(options.data) if options.data else Synthetic()
     name = "DUT-OMRON" if options.data else "synthetic"
     upsamplers = methods(options.model or ["fdkn"], options.device)
-    if options.limit is not None and options.limit < 1:
-        raise ConfigError(f"--limit {options.limit}: at least one picture is needed")
+    count = limited(len(cases), options.limit)
     scores = evaluate(cases, upsamplers, options.scale, options.limit)
-    count = min(options.limit or len(cases), len(cases))
     print(table(scores, name, options.scale, count))
     if options.json:
         facts = {"dataset": name, "scale": options.scale, "count": count, "weighted_f_measure": scores}

@@ -38,6 +38,7 @@ from tqdm import tqdm
 from dkn.data.sample import Dataset, Sample
 from dkn.depth import degrade
 from dkn.evaluation.protocol import Method
+from dkn.utils.arguments import limited
 
 CROP = 192  # pixels along the static crop, from the middle of the image; a multiple of every scale up to 16
 DRAWS = 8  # frames of the static crop
@@ -53,8 +54,12 @@ def flicker(
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Flicker of each method, in the unit of the set; 0 for a degradation without chance in it."""
-    count = min(len(dataset), limit) if limit else len(dataset)
+    """Flicker of each method, in the unit of the set; 0 for a degradation without chance in it.
+
+    Raises:
+        ConfigError: a limit below 1.
+    """
+    count = limited(len(dataset), limit)
     measure = _of_recording if getattr(dataset, "sequential", False) else _of_still_images
     values = measure(dataset, methods, scale, degradation, count, seed)
     return {name: dataset.unit_scale * _mean(value) for name, value in values.items()}

@@ -35,6 +35,7 @@ from dkn.depth import degrade, upsample_bicubic
 from dkn.errors import ConfigError, DataError
 from dkn.evaluation.metrics import median_error, rmse
 from dkn.evaluation.recorded import RecordedErrors, mean_figures, mean_of_known
+from dkn.utils.arguments import limited
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(H, W, 3) uint8 RGB and (h, w) float32 metres with NaN → (H, W) float32 metres with NaN."""
@@ -129,9 +130,7 @@ def evaluate(
         ConfigError: an unknown degradation, a scale or limit below 1, or nothing to evaluate.
         DataError: no pixel to judge in any of the images.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit={limit}: at least one image is needed")
-    count = len(dataset) if limit is None else min(len(dataset), limit)
+    count = limited(len(dataset), limit)
     if count < 1 or not methods:
         raise ConfigError("nothing to evaluate: no images, or no method")
     if scale < 1:

@@ -26,6 +26,7 @@ from dkn.errors import DataError
 from dkn.evaluation import evaluate
 from dkn.experiments.assessment import model_method
 from dkn.training import TrainConfig, Trainer
+from dkn.utils.arguments import limited
 from dkn.utils.tables import write_json
 
 RESULT = "result.json"
@@ -52,7 +53,7 @@ def trained(
     """
     trainer = Trainer(train, config, out, device=device, resume=True)
     facts: dict[str, Any] = {"steps": config.steps, "images": len(train), "dataset": test.name, "scales": list(scales)}
-    facts["count"] = min(len(test), limit or len(test))
+    facts["count"] = limited(len(test), limit)
     if trainer.finished and (known := _read(out / RESULT)) and {key: known.get(key) for key in facts} == facts:
         return list(known["rmse"])
     method = {out.name: model_method(trainer.run(), device)}

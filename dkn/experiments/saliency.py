@@ -32,6 +32,7 @@ from dkn.evaluation import paper
 from dkn.evaluation.baselines import guided_filter
 from dkn.evaluation.weighted_f_measure import weighted_f_measure
 from dkn.filter import Filter
+from dkn.utils.arguments import limited
 from dkn.utils.image_io import COLOR_TYPES, read_color, read_levels
 from dkn.utils.tables import markdown
 from dkn.utils.visualize import figure
@@ -119,12 +120,12 @@ def evaluate(
     """Mean weighted F-measure of each method over the pictures that have something salient.
 
     Raises:
-        ConfigError: a scale below 1, or nothing to evaluate.
+        ConfigError: a scale or limit below 1, or nothing to evaluate.
     """
     if scale < 1:
         raise ConfigError(f"scale={scale}: a factor of at least 1 is needed")
     found: dict[str, list[float]] = {name: [] for name in upsamplers}
-    count = min(limit or len(cases), len(cases))
+    count = limited(len(cases), limit)
     for _, (color, saliency) in zip(tqdm(range(count), "saliency", delay=1), cases, strict=False):
         height, width = (n - n % scale for n in saliency.shape)
         if not min(height, width):

@@ -39,12 +39,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dkn.data.rendered.shapes import KINDS, Scene, render
-from dkn.errors import ConfigError
 from dkn.evaluation import paper
 from dkn.evaluation.baselines import guided_filter
 from dkn.evaluation.iou import REACH, mean_iou
 from dkn.networks import FDKNLayer, NetworkConfig
 from dkn.training.muon import Muon
+from dkn.utils.arguments import at_least_one
 from dkn.utils.tables import markdown
 from dkn.utils.visualize import beside, labelled
 
@@ -147,8 +147,7 @@ def compare(
     Raises:
         ConfigError: no steps.
     """
-    if steps < 1:
-        raise ConfigError(f"steps={steps}: training needs at least one")
+    at_least_one(steps=steps)
     torch.manual_seed(seed)
     data, unseen = scenes(training or steps, seed + 1, painted), scenes(test, seed + 2, painted)
     start = Segmenter(SmallNet(), Bilinear())

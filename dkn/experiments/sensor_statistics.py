@@ -42,6 +42,7 @@ from dkn.data.sample import Sample
 from dkn.depth import near_edges
 from dkn.sensors import MISREGISTERED, SENSORS, measure
 from dkn.sensors.toolbox import points
+from dkn.utils.arguments import spread
 from dkn.utils.tables import markdown
 
 STEP, FLAT, REACH, HOLE, APART = 0.08, 0.25, 8, 6, 8
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name not in DATASETS:
             parser.error(f"{text}: write NAME=PATH, NAME one of {', '.join(DATASETS)}")
         dataset = open_dataset(name, Path(path), "test")
-        samples = [dataset[round(i)] for i in np.linspace(0, len(dataset) - 1, min(options.limit, len(dataset)))]
+        samples = [dataset[i] for i in spread(len(dataset), options.limit)]
         if samples[0].measured is not None:
             columns[Path(path).name] = statistics((s.source, full(s)) for s in samples)
         for sensor in options.sensor:

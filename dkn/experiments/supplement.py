@@ -37,6 +37,7 @@ from dkn.evaluation import bicubic, evaluate, paper
 from dkn.experiments.runs import cell, trained, write_table
 from dkn.networks import build
 from dkn.training import TrainConfig
+from dkn.utils.arguments import limited
 from dkn.utils.tables import markdown
 
 SIZES = (10, 100, 1000)
@@ -154,7 +155,7 @@ def run(
         ConfigError: a folder holds a run of another configuration, or there are not so many training images.
     """
     runs = TABLES[table](config, sizes)
-    count = min(len(test), limit or len(test))
+    count = limited(len(test), limit)
     start = [evaluate(test, {"bicubic": bicubic}, scale, limit=limit).results[0].rmse for scale in runs[0].scales]
     facts = {"table": table, "dataset": test.name, "unit": test.unit, "count": count, "steps": config.steps}
     facts["bicubic"] = start

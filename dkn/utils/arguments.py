@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Arguments that several commands take."""
+"""Arguments that several commands take, and checks of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from dkn.errors import ConfigError
 
@@ -33,6 +35,38 @@ def size(text: str) -> tuple[int, int]:
     if min(width, height) < 32:
         raise argparse.ArgumentTypeError(f"{text}: at least 32x32 is needed")
     return width, height
+
+
+def at_least_one(**counts: int) -> None:
+    """Refuse counts of which one is below 1; each is given by its name.
+
+    Raises:
+        ConfigError: names the one that is below 1.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name}={count}: at least one is needed")
+
+
+def limited(count: int, limit: int | None) -> int:
+    """How many of `count` things are taken where `limit` are asked for; None: all.
+
+    Raises:
+        ConfigError: a limit below 1.
+    """
+    if limit is None:
+        return count
+    at_least_one(limit=limit)
+    return min(count, limit)
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """Indices of `limited` things of `count`, evenly spread from the first to the last.
+
+    Raises:
+        ConfigError: a limit below 1.
+    """
+    return [round(i) for i in np.linspace(0, count - 1, limited(count, limit))]
 
 
 def check_output(path: Path | None, kinds: Sequence[str] = ()) -> None:

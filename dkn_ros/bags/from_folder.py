@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -39,6 +40,7 @@ from tqdm import tqdm
 from dkn.data.depth_file import read_depth
 from dkn.data.pairs import COLOR_FOLDERS, color_and_depth_folders
 from dkn.errors import ConfigError, DataError
+from dkn.utils.arguments import limited
 from dkn.utils.image_io import COLOR_TYPES, DEPTH_TYPES, read_color
 from dkn_ros.bags.bag import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, BagWriter
 from dkn_ros.terminal import exit_status, say
@@ -65,13 +67,16 @@ def write_bag(
         unit: of depth, as for `dkn.data.depth_file.read_depth`.
 
     Raises:
-        ConfigError: the bag exists already.
+        ConfigError: the bag exists already, a rate that is not positive, or a limit below 1.
         DataError: a folder, file or calibration that is missing or unreadable, or a bag that cannot be written.
     """
     if out.exists():
         raise ConfigError(f"{out} exists already; choose another path")
+    if not 0 < rate_hz < math.inf:
+        raise ConfigError(f"rate={rate_hz}: a positive number is needed")
     color, depths = _folders(folder)
-    frames = list(_listed(folder, [color, *depths]) or _named_alike(folder, [color, *depths], rate_hz))[:limit]
+    frames = list(_listed(folder, [color, *depths]) or _named_alike(folder, [color, *depths], rate_hz))
+    frames = frames[: limited(len(frames), limit)]
     if not frames:
         raise DataError(f"{folder}: no frame has a picture in each of {', '.join([color, *depths])}")
     topics = {color: COLOR_TOPIC, depths[0]: DEPTH_TOPIC}
@@ -166,8 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if not options.rate > 0 or (options.limit or 1) < 1:
-        raise ConfigError("rate must be positive, limit at least 1")
     topics = write_bag(options.folder, options.out, options.storage, options.rate, options.limit, options.unit)
     for folder, topic in topics.items():
         say(f"  {folder:<16} {topic}")

@@ -106,6 +106,13 @@ def test_a_limit(folder: Path, tmp_path: Path) -> None:
     assert {len(messages) for messages in read(tmp_path / "bag").values()} == {1}
 
 
+@pytest.mark.parametrize("option", ["--limit=0", "--limit=-1", "--rate=0", "--rate=nan"])
+def test_numbers_that_make_no_sense(folder: Path, tmp_path: Path, capsys: Any, option: str) -> None:
+    assert from_folder.main([str(folder), str(tmp_path / "bag"), option]) == 2
+    assert option.removeprefix("--").partition("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
+
+
 def test_times_since_1970_stay(folder: Path, tmp_path: Path) -> None:
     (folder / "frames.csv").write_text(TABLE.replace(",0.1,", ",1700000000.1,").replace(",0.0,", ",1700000000.0,"))
     from_folder.write_bag(folder, tmp_path / "bag")

@@ -235,6 +235,8 @@ def test_mistakes(tmp_path, folder):
         saliency.Omron(tmp_path / "none")
     with pytest.raises(ConfigError, match="scale=0"):
         saliency.evaluate(saliency.Omron(folder), {}, scale=0)
+    with pytest.raises(ConfigError, match="limit=0"):
+        saliency.evaluate(saliency.Omron(folder), {}, limit=0)
     with pytest.raises(ConfigError, match="nothing"):
         saliency.evaluate(saliency.Omron(folder), {})
     cv2.imwrite(str(folder / "pixelwiseGT-new-PNG" / "im0.png"), np.zeros((5, 5), np.uint8))
