@@ -95,11 +95,19 @@ def pairs_by_folder(color: Path, depth: Path, depth_types: Sequence[str] = DEPTH
     Raises:
         DataError: a file without its partner, or two that claim to be the same.
     """
-    colors, depths = (
-        _unique((f.stem, f) for f in _files(folder, types))
-        for folder, types in ((color, COLOR_TYPES), (depth, depth_types))
-    )
-    return _paired(depth, colors, depths)
+    return _paired(depth, pictures(color, COLOR_TYPES), pictures(depth, depth_types))
+
+
+def pictures(folder: Path, types: Sequence[str]) -> dict[str, Path]:
+    """The files of a folder by their names without the type, in the order of these; hidden ones are passed over.
+
+    Args:
+        types: endings, such as `COLOR_TYPES`; in the files' names they may be upper case.
+
+    Raises:
+        DataError: two files of one name.
+    """
+    return dict(sorted(_unique((file.stem, file) for file in _files(folder, types)).items()))
 
 
 def _files(folder: Path, types: Sequence[str]) -> list[Path]:
@@ -121,4 +129,9 @@ def _paired(folder: Path, colors: Mapping[str, Path], depths: Mapping[str, Path]
     if lonely and colors and depths:
         file, missing = min(lonely)
         raise DataError(f"{folder}: {len(lonely)} pictures without a partner; {file.name} has no {missing}")
-    return [Pair(name, colors[name], depths[name]) for name in sorted(colors.keys() & depths.keys())]
+    return [Pair(name, colors[name], depths[name]) for name in in_all(colors, depths)]
+
+
+def in_all(*named: Mapping[str, Path]) -> list[str]:
+    """The names that each of these has, in order."""
+    return sorted(set.intersection(*map(set, named)))

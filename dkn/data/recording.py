@@ -32,11 +32,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dkn.data.pairs import pictures
 from dkn.data.sample import InMetres, Sample
 from dkn.depth import Depth, near_edges, to_metres
 from dkn.depth.edges import EDGE_MARGIN
 from dkn.errors import DataError, ImageError
-from dkn.utils.image_io import read_color, read_map, read_stored
+from dkn.utils.image_io import COLOR_TYPES, read_color, read_map, read_stored
 
 FOLDERS = ("rgb", "depth_raw", "depth_gt_tsdf")
 MASK = "mask"
@@ -69,13 +70,15 @@ class Recording(InMetres):
         for name in FOLDERS:
             if not (self._folder / name).is_dir():
                 raise DataError(f"{self._folder}: no folder {name}; a recording has {', '.join(FOLDERS)}")
-        files = sorted((self._folder / "depth_raw").glob("*.png"))
+        rgb, raw, truth = (self._folder / name for name in FOLDERS)
+        colors = pictures(rgb, COLOR_TYPES)
         self._frames = [
-            (self._color_file(file.stem), file, self._folder / "depth_gt_tsdf" / file.name) for file in files
+            (colors.get(name, rgb / f"{name}.png"), file, truth / file.name)  # what is missing, reading tells
+            for name, file in pictures(raw, [".png"]).items()
         ]
         self.masked = (self._folder / MASK).is_dir()
         if not self._frames:
-            raise DataError(f"{self._folder / 'depth_raw'}: no .png in it")
+            raise DataError(f"{raw}: no .png in it")
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -107,10 +110,6 @@ class Recording(InMetres):
         if mask.shape != shape:
             raise DataError(f"{self._folder / MASK / name}: {mask.shape}, but the truth has {shape}")
         return np.asarray(mask > 0)
-
-    def _color_file(self, stem: str) -> Path:
-        jpg = self._folder / "rgb" / f"{stem}.jpg"
-        return jpg if jpg.is_file() else jpg.with_suffix(".png")
 
 
 def _read_metres(file: Path) -> Depth:

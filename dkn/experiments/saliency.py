@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dkn.data.pairs import in_all, pictures
 from dkn.data.rendered.shapes import render
 from dkn.depth import resize_bicubic
 from dkn.errors import ConfigError, DataError, ImageError
@@ -62,9 +63,8 @@ class Omron:
         masks = [f for f in folders if "gt" in f.name.lower() or "mask" in f.name.lower()]
         if len(images) != 1 or len(masks) != 1:
             raise DataError(f"{path}: expected DUT-OMRON-image/NAME.jpg and pixelwiseGT-new-PNG/NAME.png")
-        pictures = {f.stem: f for f in sorted(images[0].iterdir()) if f.suffix.lower() in COLOR_TYPES}
-        truths = {f.stem: f for f in sorted(masks[0].iterdir()) if f.suffix.lower() == ".png"}
-        self._pairs = [(pictures[name], file) for name, file in truths.items() if name in pictures]
+        colors, truths = pictures(images[0], COLOR_TYPES), pictures(masks[0], [".png"])
+        self._pairs = [(colors[name], truths[name]) for name in in_all(colors, truths)]
         if not self._pairs:
             raise DataError(f"{path}: no mask has a picture of the same name")
 

@@ -38,7 +38,7 @@ import yaml
 from tqdm import tqdm
 
 from dkn.data.depth_file import read_depth
-from dkn.data.pairs import COLOR_FOLDERS, color_and_depth_folders
+from dkn.data.pairs import COLOR_FOLDERS, color_and_depth_folders, in_all, pictures
 from dkn.errors import ConfigError, DataError
 from dkn.utils.arguments import limited
 from dkn.utils.image_io import COLOR_TYPES, DEPTH_TYPES, read_color
@@ -127,14 +127,9 @@ def _listed(folder: Path, names: Sequence[str]) -> list[Files]:
 
 def _named_alike(folder: Path, names: Sequence[str], rate_hz: float) -> Iterator[Files]:
     """Pictures that have one name in all folders, at a steady rate."""
-    by_folder = [_pictures(folder / name, COLOR_TYPES if name == names[0] else DEPTH_TYPES) for name in names]
-    common = sorted(set.intersection(*(set(files) for files in by_folder)))
-    for i, stem in enumerate(common):
+    by_folder = [pictures(folder / name, COLOR_TYPES if name == names[0] else DEPTH_TYPES) for name in names]
+    for i, stem in enumerate(in_all(*by_folder)):
         yield i / rate_hz, {name: files[stem] for name, files in zip(names, by_folder, strict=True)}
-
-
-def _pictures(folder: Path, types: Sequence[str]) -> dict[str, Path]:
-    return {file.stem: file for file in folder.iterdir() if file.suffix.lower() in types}
 
 
 def _camera(file: Path) -> tuple[tuple[int, int], tuple[float, float, float, float]] | None:

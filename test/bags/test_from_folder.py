@@ -101,6 +101,15 @@ def test_without_a_table_names_count(folder: Path, tmp_path: Path) -> None:
     assert [m.header.stamp.nanosec for m in found[bags.DEPTH_TOPIC]] == [0, 250_000_000]
 
 
+def test_of_two_pictures_with_one_name_neither_is_guessed(folder: Path, tmp_path: Path) -> None:
+    (folder / "frames.csv").unlink()
+    (folder / "depth_raw" / "._a.png").write_bytes(b"what some file managers leave")
+    from_folder.write_bag(folder, tmp_path / "bag")
+    (folder / "rgb" / "a.jpg").write_bytes((folder / "rgb" / "a.png").read_bytes())
+    with pytest.raises(DataError, match="the same picture"):
+        from_folder.write_bag(folder, tmp_path / "other")
+
+
 def test_a_limit(folder: Path, tmp_path: Path) -> None:
     from_folder.write_bag(folder, tmp_path / "bag", limit=1)
     assert {len(messages) for messages in read(tmp_path / "bag").values()} == {1}

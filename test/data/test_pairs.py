@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkn.data.pairs import PairFiles, pairs_by_folder, pairs_by_suffix
+from dkn.data.pairs import PairFiles, pairs_by_folder, pairs_by_suffix, pictures
 from dkn.data.sample import Sample, from_levels
 from dkn.errors import DataError
 from dkn.utils.image_io import read_color, read_levels, read_map
@@ -52,6 +52,14 @@ def test_pairs_in_two_folders(tmp_path):
     touch(tmp_path / "depth", "1.png", "2.tif", "list.csv")
     found = names(pairs_by_folder(tmp_path / "color", tmp_path / "depth"))
     assert found == [("1", "1.jpg", "1.png"), ("2", "2.jpg", "2.tif")]
+
+
+def test_pictures_of_a_folder(tmp_path):
+    touch(tmp_path, "a-b.png", "a.PNG", "._a.png", "b.jpg", "c.txt")
+    assert list(pictures(tmp_path, (".png", ".jpg"))) == ["a", "a-b", "b"]
+    touch(tmp_path, "b.png")
+    with pytest.raises(DataError, match="the same picture"):
+        pictures(tmp_path, (".png", ".jpg"))
 
 
 def test_nothing_there(tmp_path):

@@ -90,6 +90,16 @@ def test_input_comes_from_the_sensor_and_errors_from_the_truth(folder):
     assert list(result.to_json()) == ["method", "rmse", "mean_seconds", "median_error", *FIGURES]
 
 
+def test_colour_may_be_jpeg_and_hidden_files_are_no_frames(folder):
+    color = cv2.imread(str(folder / "rgb" / "0001.png"))
+    (folder / "rgb" / "0001.png").unlink()
+    cv2.imwrite(str(folder / "rgb" / "0001.jpg"), color)
+    (folder / "depth_raw" / "._0001.png").touch()
+    recording = Recording(folder)
+    assert [recording[i].name for i in range(len(recording))] == ["0000", "0001", "0002"]
+    assert recording[1].color.shape == color.shape
+
+
 def test_refusals(folder):
     with pytest.raises(DataError, match="depth_gt_tsdf"):
         Recording(folder / "rgb")
