@@ -36,7 +36,7 @@ from dkn.depth.resample import resize_bicubic
 from dkn.depth.sensor import axial_sigma, blobs, quantise_disparity
 from dkn.depth.units import Depth
 from dkn.errors import ConfigError
-from dkn.sensors import SENSORS, measure
+from dkn.sensors import CONCEIVABLE, SENSORS, measure
 
 _COVER = 0.5  # a low-resolution pixel is valid if at least this share of its support is
 _SHADOW_EDGE = 0.08  # the same at low resolution, where a slanted wall alone makes steps of several per cent
@@ -208,7 +208,7 @@ def degrade(
     """Low-resolution version of a depth map.
 
     Args:
-        depth: (H, W) float32, metres, NaN = invalid.
+        depth: (H, W) float32, metres, NaN = invalid, as what is further than `dkn.sensors.CONCEIVABLE`.
         scale: downsampling factor, at least 1.
         kind: one of ``DEGRADATIONS``.
         rng: source of all randomness; the same state gives the same map.
@@ -229,6 +229,7 @@ def degrade(
     rows, columns = (max(1, length // int(scale)) for length in depth.shape)
     size = rows, columns
     depth = np.asarray(depth, np.float32)
+    depth = np.where(np.abs(depth) <= CONCEIVABLE[1], depth, np.float32(np.nan))
     if kind in SENSORS:
         color = np.full((*depth.shape, 3), 128, np.uint8) if color is None else color
         return measure(kind, depth, color, size, rng, width)

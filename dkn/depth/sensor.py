@@ -19,8 +19,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dkn.depth.units import Depth, Mask
-from dkn.sensors import kinect
+from dkn.depth.units import Depth, Mask, measured
+from dkn.sensors import CONCEIVABLE, kinect
 
 _EDGE = 0.04  # relative depth step that counts as a depth edge
 
@@ -40,7 +40,7 @@ def kinect_noise(
     nothing below 0.4 or above 8 m.
 
     Args:
-        depth: (H, W) float32, metres, NaN = invalid.
+        depth: (H, W) float32, metres, NaN = invalid, as what is not `dkn.sensors.CONCEIVABLE`.
         rng: source of all randomness.
         focal: focal length in pixels at this resolution; by default a Kinect's, 525 at a width of 640.
         baseline: metres between camera and projector.
@@ -49,7 +49,7 @@ def kinect_noise(
     Returns:
         (H, W) float32, metres, NaN = invalid.
     """
-    depth = np.asarray(depth, np.float32)
+    depth = measured(np.asarray(depth, np.float32), *CONCEIVABLE)
     focal = kinect.COLOR_FOCAL * depth.shape[1] / kinect.SIZE[0] if focal is None else focal
     shadow = _shadow(depth, focal * baseline)
     jumps = _edges(depth)
@@ -65,8 +65,11 @@ def kinect_noise(
 
 
 def axial_sigma(depth: Depth) -> Depth:
-    """Deviation in metres of a Kinect's depth, 0.0012 + 0.0019 (z - 0.4)^2 (Nguyen et al., 3DIMPVT 2012)."""
-    return np.asarray(0.0012 + 0.0019 * (depth - 0.4) ** 2, np.float32)
+    """Deviation in metres of a Kinect's depth, 0.0012 + 0.0019 (z - 0.4)^2 (Nguyen et al., 3DIMPVT 2012); infinite
+    where that is more than float32 can say.
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(0.0012 + 0.0019 * (depth - 0.4) ** 2, np.float32)
 
 
 def quantise_disparity(

@@ -39,7 +39,8 @@ def structured_light(depth: t.Depth, color: t.Color, size: t.Size, focal: float,
     """What such a camera measures, registered to colour.
 
     Args:
-        depth: (H, W) float32 metres, NaN = unknown: the truth.
+        depth: (H, W) float32 metres, NaN = unknown: the truth. All known depth is `dkn.sensors.CONCEIVABLE`, which
+            `dkn.sensors.measure` sees to.
         color: (H, W, 3) uint8 RGB.
         size: (h, w) of the map wanted. A smaller one has points of the full one, or means.
         focal: of the colour camera, in pixels of `depth`.

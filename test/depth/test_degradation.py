@@ -112,6 +112,28 @@ def test_what_no_camera_can_measure_is_unknown(kind, value):
         np.testing.assert_array_equal(found, degrade(unknown, 2, kind, rng(seed)))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e7, 1e30, 3e38, -3e38, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_what_is_absurdly_far_is_unknown(kind, value):
+    depth = scene()
+    depth[:, :64] = value
+    unknown = np.where(depth == np.float32(value), NAN, depth)
+    found = degrade(depth, 2, kind, rng())
+    np.testing.assert_array_equal(found, degrade(unknown, 2, kind, rng()))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-44, 1e30, 3e38, np.inf, -np.inf])
+def test_kinect_noise_on_absurd_depth(value):
+    depth = scene()
+    depth[:, :64] = value
+    found = kinect_noise(depth, rng())
+    unknown = np.where(depth == np.float32(value), np.float32(NAN), depth)
+    np.testing.assert_array_equal(found, kinect_noise(unknown, rng()))
+    assert not np.isnan(axial_sigma(depth)).any()
+
+
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_nothing_valid_gives_nothing_valid(kind):
     assert np.isnan(degrade(np.full((16, 16), NAN, np.float32), 4, kind, rng())).all()
