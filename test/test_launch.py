@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 from xml.etree import ElementTree
 
 import pytest
@@ -36,6 +38,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PROFILE, NODE_PROFILE = (ROOT / "config" / name for name in ("fastdds.xml", "fastdds_node.xml"))
 INPUTS = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
 VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+MODULES_OF_LAUNCH = (
+    "ament_index_python",
+    "ament_index_python.packages",
+    "launch",
+    "launch.action",
+    "launch.actions",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.parameter_descriptions",
+)
 CHOSEN_BY_USER = (*VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION", "ROS_DISTRO")
 
 
@@ -181,6 +194,25 @@ def test_arguments(launch_file: Any) -> None:
     )
     assert names == set(expected.split())
     assert all(argument.default_value is not None for argument in description.get_launch_arguments())
+
+
+def test_parameters_are_as_the_node_declares_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types and choices; the defaults are left to params_file. The file repeats them because what declares them loads
+    PyTorch, which `ros2 launch --show-args` should not wait for.
+    """
+    options = pytest.importorskip("dkn_ros.parameters", reason="rclpy is not installed").Options
+    for module in MODULES_OF_LAUNCH:  # only tables are looked at
+        monkeypatch.setitem(sys.modules, module, MagicMock())
+    launch_file = load("upsample")
+    arguments = {name: (default, choices) for name, default, _, choices in launch_file.ARGUMENTS}
+    declared = {f.name: f for f in dataclasses.fields(options)}
+    assert launch_file.PARAMETERS.pop("use_sim_time") is bool  # which every node has
+    for name, kind in launch_file.PARAMETERS.items():
+        default, choices = arguments[name]
+        assert (default, kind) == ("", type(declared[name].default)), name
+        if choices:
+            expected = {"true", "false"} if kind is bool else set(declared[name].metadata["choices"])
+            assert set(choices) == {"", *expected}, name
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
