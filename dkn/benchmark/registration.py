@@ -27,17 +27,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from dkn.data.rendered.raycast import Array, trace_any
 from dkn.data.rendered.room import Scene
+from dkn.depth import Depth
 from dkn.evaluation.metrics import flying_pixels
+from dkn.evaluation.protocol import Method
 from dkn.geometry import POINT_FLOATS, CameraModel, PointCloud, Registration
 from dkn.utils.arguments import at_least_one
 from dkn.utils.tables import markdown
-
-Depth = NDArray[np.float32]
-Upsample = Callable[[np.ndarray, Depth], Depth]
 
 SEEN = 0.01  # of the depth by which a point may miss what the depth camera sees there, and count as seen
 
@@ -90,7 +88,7 @@ PAIRS = {
 
 
 @dataclass(frozen=True)
-class Frame:
+class TwoViews:
     """What both cameras see of a room at one moment."""
 
     pair: CameraPair
@@ -108,7 +106,7 @@ class Frame:
     """(H, W) bool: where something stands before it, in the depth camera's view."""
 
 
-def frames(pair: CameraPair, rooms: int) -> Iterator[Frame]:
+def frames(pair: CameraPair, rooms: int) -> Iterator[TwoViews]:
     """One of each of so many rooms."""
     register = Registration(pair.depth, pair.color, pair.depth_to_color)
     x, y = (ray.astype(np.float64) for ray in pair.color.rays())
@@ -132,7 +130,7 @@ def frames(pair: CameraPair, rooms: int) -> Iterator[Frame]:
         map_x, map_y = ((f * ray + at).astype(np.float32) for f, ray, at in ((c.fx, x, c.cx), (c.fy, y, c.cy)))
         color = cv2.remap(pinhole, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         depth, exact = (view(*each).astype(np.float32) for each in ((pair.depth, depth_pose), (register.grid, pose)))
-        yield Frame(pair, color, truth.astype(np.float32), depth, exact, inside & first, inside & ~first)
+        yield TwoViews(pair, color, truth.astype(np.float32), depth, exact, inside & first, inside & ~first)
 
 
 def at_full_resolution(pair: CameraPair, depth: Depth) -> Depth:
@@ -160,14 +158,14 @@ def at_full_resolution(pair: CameraPair, depth: Depth) -> Depth:
     return np.where(np.isfinite(result), result, np.nan).astype(np.float32)
 
 
-def arrangements(upsample: Upsample) -> dict[str, Callable[[Frame], Depth]]:
+def arrangements(upsample: Method) -> dict[str, Callable[[TwoViews], Depth]]:
     """What is compared: depth at colour's size of a frame, by name.
 
     Args:
-        upsample: colour and registered depth of any size in, depth of colour's size out, as `dkn.Upsampler`.
+        upsample: takes registered depth of any size, as `dkn.Upsampler` does.
     """
 
-    def coarse(frame: Frame) -> Depth:
+    def coarse(frame: TwoViews) -> Depth:
         return Registration(frame.pair.depth, frame.pair.color, frame.pair.depth_to_color)(frame.depth)
 
     return {
@@ -202,7 +200,7 @@ class Score:
     hidden_wrong: float
 
 
-def compare(pair: CameraPair, upsample: Upsample, rooms: int = 2) -> dict[str, Score]:
+def compare(pair: CameraPair, upsample: Method, rooms: int = 2) -> dict[str, Score]:
     """Scores of each of `arrangements`, by name.
 
     Raises:

@@ -45,7 +45,7 @@ SYNTHETIC = 50  # scenes that stand in where there is no set
 
 Case = tuple[np.ndarray, np.ndarray]
 """(H, W, 3) uint8 RGB and (H, W) float32, 0..1: a picture, and its saliency."""
-Upsample = Callable[[np.ndarray, np.ndarray], np.ndarray]
+UpsampleSaliency = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(h, w) float32, 0..1, and (H, W, 3) uint8 RGB → (H, W) float32."""
 
 
@@ -101,9 +101,9 @@ def low_resolution(saliency: np.ndarray, scale: int) -> np.ndarray:
     return resize_bicubic(torch.from_numpy(saliency)[None, None], (height // scale, width // scale))[0, 0].numpy()
 
 
-def methods(models: Sequence[str], device: str = "auto") -> dict[str, Upsample]:
+def methods(models: Sequence[str], device: str = "auto") -> dict[str, UpsampleSaliency]:
     """Bicubic interpolation, the guided filter after it, and models."""
-    found: dict[str, Upsample] = {
+    found: dict[str, UpsampleSaliency] = {
         "bicubic": _bicubic,
         "guided filter": lambda low, color: guided_filter(_bicubic(low, color), color, **GUIDED_FILTER),
     }
@@ -115,7 +115,7 @@ def _bicubic(low: np.ndarray, color: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    cases: Omron | Synthetic, upsamplers: Mapping[str, Upsample], scale: int = 8, limit: int | None = None
+    cases: Omron | Synthetic, upsamplers: Mapping[str, UpsampleSaliency], scale: int = 8, limit: int | None = None
 ) -> dict[str, float]:
     """Mean weighted F-measure of each method over the pictures that have something salient.
 
@@ -149,7 +149,7 @@ def table(scores: Mapping[str, float], dataset: str, scale: int, count: int) -> 
     return f"{found}\n\n*The supplement's Table 5, DUT-OMRON, 8x, 5,168 pictures: {quoted}.*"
 
 
-def picture(case: Case, upsamplers: Mapping[str, Upsample], scale: int) -> np.ndarray:
+def picture(case: Case, upsamplers: Mapping[str, UpsampleSaliency], scale: int) -> np.ndarray:
     """Colour, input, each method and the truth beside each other: (H, W, 3) uint8."""
     color, saliency = case
     height, width = (n - n % scale for n in saliency.shape)

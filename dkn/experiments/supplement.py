@@ -29,15 +29,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from dkn.data.sample import Dataset, Sample
 from dkn.errors import ConfigError
 from dkn.evaluation import bicubic, evaluate, paper
 from dkn.experiments.runs import cell, trained, write_table
 from dkn.networks import build
 from dkn.training import TrainConfig
-from dkn.utils.arguments import limited
+from dkn.utils.arguments import limited, spread
 from dkn.utils.tables import markdown
 
 SIZES = (10, 100, 1000)
@@ -64,7 +62,7 @@ class Run:
         return sum(p.numel() for p in build(self.config.network).parameters())
 
 
-class Part:
+class Subset:
     """So many samples of a set, evenly spread.
 
     Raises:
@@ -75,13 +73,13 @@ class Part:
         if not 1 <= count <= len(whole):
             raise ConfigError(f"{count} training images: {whole.name} has 1 to {len(whole)}")
         self.name, self.unit, self.unit_scale, self.border = whole.name, whole.unit, whole.unit_scale, whole.border
-        self._whole, self._indices = whole, np.linspace(0, len(whole) - 1, count).round().astype(int)
+        self._whole, self._indices = whole, spread(len(whole), count)
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, index: int) -> Sample:
-        return self._whole[int(self._indices[index])]
+        return self._whole[self._indices[index]]
 
 
 def channels(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
@@ -161,7 +159,7 @@ def run(
     facts["bicubic"] = start
     for i, one in enumerate(runs):
         print(f"{i + 1} of {len(runs)}: {one.name}", flush=True)
-        part = train if one.images is None else Part(train, one.images)
+        part = train if one.images is None else Subset(train, one.images)
         rmse = trained(one.config, part, test, out / one.name, one.scales, limit, device)
         runs[i] = dataclasses.replace(one, rmse=tuple(rmse))
         rows = [

@@ -75,11 +75,11 @@ def time_of_flight(depth: t.Depth, color: t.Color, size: t.Size, focal: float, r
     return _enlarge(measured.astype(np.float32), size, smooth=rng.random() < 0.5)
 
 
-def _shrink(image: t.Depth, size: tuple[int, ...]) -> t.Depth:
+def _shrink(image: t.Map, size: tuple[int, ...]) -> t.Map:
     return np.asarray(cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA))
 
 
-def _blur(image: t.Depth, sigma: float) -> t.Depth:
+def _blur(image: t.Map, sigma: float) -> t.Map:
     """A wide blur, on a coarser grid where that is enough."""
     step = max(1, min(int(sigma), *image.shape))
     small = cv2.resize(image, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA) if step > 1 else image

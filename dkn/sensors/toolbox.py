@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 import torch
 
-Depth = np.ndarray
-"""(H, W) float32: metres, NaN where unknown, or another quantity of each pixel."""
+Map = np.ndarray
+"""(H, W) float32: a quantity of each pixel."""
+Depth = Map
+"""Metres, NaN where unknown."""
 Color = np.ndarray
 """(H, W, 3) uint8 RGB."""
 Mask = np.ndarray
@@ -37,7 +39,7 @@ _COARSE = 1.8  # fields that are smoother than so many pixels are drawn on a coa
 _EDGE = 0.05  # relative step in depth that is an edge
 
 
-def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Depth:
+def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Map:
     """Gaussian noise (H, W) of mean 0 and deviation 1 whose correlation over r pixels is exp(-r² / 4 sigma²)."""
     if sigma <= 0:
         return rng.standard_normal(shape, np.float32)
@@ -54,7 +56,7 @@ def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator)
     return np.asarray(field, np.float32)
 
 
-def correlated_noise(shape: tuple[int, ...], parts: Mapping[float, float], rng: np.random.Generator) -> Depth:
+def correlated_noise(shape: tuple[int, ...], parts: Mapping[float, float], rng: np.random.Generator) -> Map:
     """The sum of several `smooth_noise`, again of deviation 1.
 
     Args:
@@ -67,7 +69,7 @@ def correlated_noise(shape: tuple[int, ...], parts: Mapping[float, float], rng: 
     return field
 
 
-def random_mask(probability: Depth | float, shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Mask:
+def random_mask(probability: Map | float, shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Mask:
     """(H, W): set with this probability in each pixel, in blobs of about `sigma` pixels."""
     field = smooth_noise(shape, sigma, rng)
     if isinstance(probability, float):
@@ -93,21 +95,21 @@ def occluded(depth: Depth, pixel_metres: float) -> Mask:
     return np.asarray((column > least + 0.5) & (depth > 0))
 
 
-def disparity_of(depth: Depth, pixel_metres: float) -> Depth:
+def disparity_of(depth: Depth, pixel_metres: float) -> Map:
     """f b / z, 0 where depth is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         disparity = np.float32(pixel_metres) / depth
     return np.where(np.isfinite(disparity), disparity, 0).astype(np.float32)
 
 
-def depth_of(disparity: Depth, pixel_metres: float, near: float, far: float) -> Depth:
+def depth_of(disparity: Map, pixel_metres: float, near: float, far: float) -> Depth:
     """f b / d, NaN where that is not between `near` and `far` metres."""
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.float32(pixel_metres) / disparity
         return np.where((depth >= near) & (depth <= far), depth, np.nan).astype(np.float32)
 
 
-def matching_window(disparity: Depth, growth: float, wander: float, reach: float, rng: np.random.Generator) -> Depth:
+def matching_window(disparity: Map, growth: float, wander: float, reach: float, rng: np.random.Generator) -> Map:
     """Disparity as block matching finds it: the nearer surface wins within a part of its window, and which part is
     another one everywhere, as texture and noise have it.
 
@@ -126,7 +128,7 @@ def matching_window(disparity: Depth, growth: float, wander: float, reach: float
     return cv2.medianBlur(moved, 3)
 
 
-def displaced(image: Depth, right: Depth | float, down: Depth | float) -> Depth:
+def displaced(image: Map, right: Map | float, down: Map | float) -> Map:
     """(H, W) read at the nearest pixel to (x + right, y + down), its border repeated."""
     height, width = image.shape
     x = (np.arange(width, dtype=np.float32) + right + np.zeros((height, 1), np.float32)).astype(np.float32)
@@ -134,12 +136,12 @@ def displaced(image: Depth, right: Depth | float, down: Depth | float) -> Depth:
     return cv2.remap(image, np.rint(x), np.rint(y), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
 
-def brightness(color: Color) -> Depth:
+def brightness(color: Color) -> Map:
     """(H, W, 3) uint8 RGB → (H, W) float32, 0 to 1."""
     return cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
 
 
-def facing(depth: Depth, focal: float) -> Depth:
+def facing(depth: Depth, focal: float) -> Map:
     """(H, W), 0 to 1: cosine of the angle between surface and ray, from the smaller of the slopes to either side."""
     with np.errstate(invalid="ignore", divide="ignore"):
         slopes = np.zeros_like(depth)

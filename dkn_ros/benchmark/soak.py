@@ -44,7 +44,7 @@ ROWS = 20
 
 
 @dataclass(frozen=True)
-class Sample:
+class Moment:
     """What the node used and did up to a moment; times in seconds, memory in MiB."""
 
     time_s: float
@@ -87,11 +87,11 @@ def _run(given: argparse.Namespace) -> int:
     return 0 if all(check.good for check in checks) else 1
 
 
-def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: float) -> list[Sample]:
+def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: float) -> list[Moment]:
     os.environ.update(fast_dds_environment())  # before Fast DDS reads it
     from dkn_ros.benchmark.rig import Rig, Usage, idle_s
 
-    samples: list[Sample] = []
+    samples: list[Moment] = []
     period = max(1.0, seconds / 200)
     print(f"{'minutes':>8} {'Hz':>7} {'MiB':>8} {'files':>6} {'threads':>8} {'CPU':>6}")
     depth_size = color_size[0] // 8, color_size[1] // 8
@@ -103,7 +103,7 @@ def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: floa
             time.sleep(min(period, begin + seconds - now))
             rig.check()
             samples.append(
-                Sample(
+                Moment(
                     time.monotonic() - begin,
                     rig.sent,
                     len(rig.round_trips_ms),
@@ -122,14 +122,14 @@ def _watch(seconds: float, mode: str, color_size: tuple[int, int], rate_hz: floa
     return samples
 
 
-def _row(samples: list[Sample]) -> str:
+def _row(samples: list[Moment]) -> str:
     before, now = samples[-2], samples[-1]
     seconds = now.time_s - before.time_s
     rate, cpu = (now.published - before.published) / seconds, (now.cpu_s - before.cpu_s) / seconds
     return f"{now.time_s / 60:8.1f} {rate:7.1f} {now.memory:8.1f} {now.files:6} {now.threads:8} {cpu:6.0%}"
 
 
-def judge(samples: Sequence[Sample]) -> list[Check]:
+def judge(samples: Sequence[Moment]) -> list[Check]:
     """The verdict on a run, from samples in the order of time.
 
     Memory may grow by `GROWTH` from the first to the last fifth of what comes after the warm-up (medians), descriptors
@@ -155,7 +155,7 @@ def judge(samples: Sequence[Sample]) -> list[Check]:
     ]
 
 
-def _answered(warm: Sequence[Sample]) -> Check:
+def _answered(warm: Sequence[Moment]) -> Check:
     """Does it still do as much as before?
 
     The share of the pairs sent that were answered may fall by `SLOWER` from one half to the other. Of what was sent,

@@ -32,7 +32,7 @@ from dkn.evaluation.error_profile import Bin, ErrorProfile
 from dkn.evaluation.flicker import change_over_time
 from dkn.evaluation.metrics import flying_share
 from dkn.evaluation.recorded import mean_of_known
-from dkn_ros.replay.playback import Frame, Playback
+from dkn_ros.replay.playback import Playback, RecordedFrame
 from dkn_ros.replay.player import Answers
 
 OUTPUT, BICUBIC, JOINT_BILATERAL = "output", "bicubic", "joint bilateral"
@@ -186,7 +186,7 @@ def mean_confidence(playback: Playback, answers: Answers, most: int = COMPARED) 
     return mean_of_known(means) if means else None
 
 
-def _as_answered(frame: Frame, answer: np.ndarray) -> Frame:
+def _as_answered(frame: RecordedFrame, answer: np.ndarray) -> RecordedFrame:
     """With colour and truth as `decimation` makes them, where the node reduced colour: the truth by points of it, since
     a mean over an edge is the depth of nothing."""
     decimation = frame.color.shape[1] // answer.shape[1]
@@ -197,7 +197,9 @@ def _as_answered(frame: Frame, answer: np.ndarray) -> Frame:
     return frame._replace(color=color, truth=truth)
 
 
-def _outputs(frame: Frame, answers: Answers, methods: Sequence[str]) -> tuple[Frame, dict[str, np.ndarray]]:
+def _outputs(
+    frame: RecordedFrame, answers: Answers, methods: Sequence[str]
+) -> tuple[RecordedFrame, dict[str, np.ndarray]]:
     """The frame as it was answered, and what each method makes of its input, (H, W) metres."""
     answer = answers.depth(frame.stamp)
     frame = _as_answered(frame, answer)

@@ -36,7 +36,7 @@ from dkn_ros.pipeline.sync import MAX_WAIT, SLOP, PairSynchronizer
 PAUSE_NS = 100_000_000  # between two passes
 
 
-class Frame(NamedTuple):
+class RecordedFrame(NamedTuple):
     """What the recording holds for one depth stamp (ns): `color` (H, W, 3) uint8 RGB, depths in metres with NaN."""
 
     stamp: int
@@ -184,7 +184,7 @@ class Playback:
         wait_s = float(self.parameters.get("max_wait", MAX_WAIT))
         return PairSynchronizer(round(1e9 * self.slop), max_wait_ns=round(1e9 * wait_s))
 
-    def frames(self, stamps: set[int]) -> Iterator[Frame]:
+    def frames(self, stamps: set[int]) -> Iterator[RecordedFrame]:
         """The frames with these depth stamps that have colour and truth and can be read, each once, in order."""
         missing = set(stamps)
         for color, depth, truth in self._triples():
@@ -192,7 +192,7 @@ class Playback:
             if stamp in missing:
                 missing.remove(stamp)
                 with contextlib.suppress(ImageError):
-                    yield Frame(stamp, color_of(color), self.reduced(depth), self.metres(truth))
+                    yield RecordedFrame(stamp, color_of(color), self.reduced(depth), self.metres(truth))
             if not missing:
                 return
 

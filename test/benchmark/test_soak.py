@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from dkn_ros.benchmark.soak import Sample, judge
+from dkn_ros.benchmark.soak import Moment, judge
 
 
-def run(**changes: Any) -> list[Sample]:
+def run(**changes: Any) -> list[Moment]:
     """Two hundred samples of half an hour: 5 of 30 pairs a second, 500 MiB after 3 minutes, 20 files and 30 threads."""
     samples = []
     for i in range(200):
@@ -39,11 +39,11 @@ def run(**changes: Any) -> list[Sample]:
             "idle_s": 0.5 * t,
         }
         values |= {name: change(t, values[name]) for name, change in changes.items()}
-        samples.append(Sample(time_s=t, **values))
+        samples.append(Moment(time_s=t, **values))
     return samples
 
 
-def failed(samples: list[Sample]) -> list[str]:
+def failed(samples: list[Moment]) -> list[str]:
     return [check.what for check in judge(samples) if not check.good]
 
 

@@ -47,7 +47,7 @@ _SHADOW_TAN = 2.4  # tangent of a shadow map's half angle
 
 
 @dataclass(frozen=True)
-class Frame:
+class RenderedFrame:
     """One registered RGB-D frame.
 
     Attributes:
@@ -258,19 +258,19 @@ class Scene:
         return np.asarray(total, np.float32)
 
 
-def render_frame(scene: Scene, index: int, size: tuple[int, int], rate_hz: float, seed: int) -> Frame:
+def render_frame(scene: Scene, index: int, size: tuple[int, int], rate_hz: float, seed: int) -> RenderedFrame:
     """Frame ``index`` of a sequence: the camera's view at index / rate_hz seconds with mild colour noise."""
     pose = scene.camera_pose(index / rate_hz)
     color, depth = scene.render(pose, size)
     rng = np.random.default_rng([seed, 1, index])
     noisy = color + rng.standard_normal(color.shape, np.float32) * np.float32(1.6)
     stamp_ns = START_NS + round(index * 1e9 / rate_hz)
-    return Frame((noisy.clip(0, 255) + 0.5).astype(np.uint8), depth, stamp_ns, intrinsics(size), pose)
+    return RenderedFrame((noisy.clip(0, 255) + 0.5).astype(np.uint8), depth, stamp_ns, intrinsics(size), pose)
 
 
 def render_sequence(
     frames: int = 90, size: tuple[int, int] = KINECT_SIZE, rate_hz: float = 30.0, seed: int = 0
-) -> Iterator[Frame]:
+) -> Iterator[RenderedFrame]:
     """Frames of a hand-held camera in a room, rendered one at a time.
 
     Args:
