@@ -30,13 +30,12 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from dkn.checkpoint import DEFAULT_MODEL
-from dkn.data.registry import open_dataset
+from dkn.data.registry import named, open_dataset
 from dkn.depth import degrade, near_edges
 from dkn.depth.alignment import displacement, moved
 from dkn.upsampler import Upsampler
@@ -64,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pixels", type=int, nargs="+", default=[0, 2, 4, 8])
     parser.add_argument("--limit", type=int, default=20, help="the first N pairs")
     options = parser.parse_args(arguments)
-    name, _, path = options.data.partition("=")
-    dataset = open_dataset(name, Path(path), "test")
+    dataset = open_dataset(*named(options.data), "test")
     model = Upsampler(options.model, device="cpu", precision=options.precision, fill_holes=True, align_color=False)
     rows = []
     for scale in options.scale:

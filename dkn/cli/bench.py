@@ -31,7 +31,7 @@ from dkn.benchmark.registration import table as table_of_pair
 from dkn.benchmark.training import training_ratio
 from dkn.checkpoint import DEFAULT_MODEL
 from dkn.cli.options import given
-from dkn.data.registry import DATASETS, open_dataset
+from dkn.data.registry import named, open_dataset
 from dkn.data.sample import Dataset
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
@@ -198,10 +198,7 @@ def _sweep(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _open(text: str) -> Dataset:
-    name, equals, path = text.partition("=")
-    if not equals or name not in DATASETS:
-        name, path = "nyu", text
-    return open_dataset(name, Path(path), "test")
+    return open_dataset(*named(text, "nyu"), "test")
 
 
 def _registration(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,13 +18,11 @@ from __future__ import annotations
 
 import argparse
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
 from dkn.cli.options import add_model_options
-from dkn.data.registry import DATASETS, open_dataset
-from dkn.errors import ConfigError
+from dkn.data.registry import named, open_dataset
 from dkn.experiments import confidence as experiment
 from dkn.upsampler import Upsampler
 from dkn.utils.arguments import spread
@@ -42,15 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    sets = [text.partition("=")[::2] for text in options.data]
-    if unknown := [name for name, _ in sets if name not in DATASETS]:
-        raise ConfigError(f"--data {unknown[0]}: write NAME=PATH, NAME one of {', '.join(DATASETS)}")
+    sets = [named(text) for text in options.data]
     model = Upsampler(
         options.model, device=options.device, engine=options.engine, precision=options.precision, fill_holes=True
     )
     if options.fit:
         name, path = sets[0]
-        train = open_dataset(name, Path(path), "without_validation")
+        train = open_dataset(name, path, "without_validation")
         images = spread(len(train), options.limit)
         found = experiment.fit(train, model, options.scale, images)
         print(np.array2string(found, separator=", ", max_line_width=110))
@@ -59,12 +55,12 @@ def run(options: argparse.Namespace) -> None:
     head += [f"left at {t:g}, %; flying, %" for t in experiment.THRESHOLDS]
     rows = []
     for (name, path), scale, kind in product(sets, options.scale, options.degradation):
-        dataset = open_dataset(name, Path(path), "test")
+        dataset = open_dataset(name, path, "test")
         images = spread(len(dataset), options.limit)
         j = experiment.judge(experiment.cases(dataset, model, scale, kind, images))
         figures = [f"{j.calibration:.3f}", f"{j.ause:.4f}", f"{j.ause_slope:.4f}"]
         figures += [f"{100 * j.flying_bicubic:.3f}", f"{100 * j.flying:.3f}"]
         figures += [f"{100 * left:.1f}; {100 * flying:.3f}" for left, flying in j.left.values()]
-        rows.append([f"{Path(path).name} {scale}× {kind}", *figures])
+        rows.append([f"{path.name} {scale}× {kind}", *figures])
         print(rows[-1], flush=True)
     print(markdown(head, rows))

@@ -25,7 +25,7 @@ import numpy as np
 
 from dkn.checkpoint import find_model
 from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
-from dkn.data.registry import DATASETS, open_dataset
+from dkn.data.registry import DATASETS, named, open_dataset
 from dkn.data.sample import Dataset
 from dkn.depth import DEGRADATIONS, degrade
 from dkn.depth.temporal import TemporalFilter
@@ -200,12 +200,10 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
 
 
 def _open(text: str, options: argparse.Namespace) -> Dataset:
-    name, equals, path = text.partition("=")
-    if not equals or name not in DATASETS:
-        name, path = options.dataset, text
+    name, path = named(text, options.dataset)
     whole = name == "folder" or len(options.data) == 1  # of several sets the options mean the folder
     own = (options.unit, options.depth_folder) if whole else (None, None)
-    return open_dataset(name, Path(path), options.split, *own)
+    return open_dataset(name, path, options.split, *own)
 
 
 def _pixel(text: str) -> tuple[int, int]:

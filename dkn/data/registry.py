@@ -63,6 +63,20 @@ HALVED = tuple(name for name, entry in DATASETS.items() if entry.halves)
 TRAINABLE = tuple(name for name, entry in DATASETS.items() if not entry.test_only)
 
 
+def named(text: str, default: str | None = None) -> tuple[str, Path]:
+    """Name and path of a set, of an argument NAME=PATH; or of a path alone, whose set has the name `default`.
+
+    Raises:
+        ConfigError: no name of `DATASETS`, and no default.
+    """
+    name, equals, path = text.partition("=")
+    if equals and name in DATASETS:
+        return name, Path(path)
+    if default is None:
+        raise ConfigError(f"--data {text}: write NAME=PATH, NAME one of {', '.join(DATASETS)}")
+    return default, Path(text)
+
+
 def open_dataset(
     name: str,
     path: Path,

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -102,7 +103,7 @@ class Dataset(Protocol):
 class Subset:
     """Some of a set's samples, as a set."""
 
-    def __init__(self, whole: Dataset, indices: range):
+    def __init__(self, whole: Dataset, indices: Sequence[int]):
         self._whole, self._indices = whole, indices
         self.name, self.unit, self.unit_scale, self.border = whole.name, whole.unit, whole.unit_scale, whole.border
 

@@ -35,6 +35,7 @@ from dkn.depth import degrade
 from dkn.evaluation.baselines import BASELINES, Parameters
 from dkn.evaluation.metrics import rmse
 from dkn.evaluation.protocol import bicubic
+from dkn.utils.arguments import at_least_one, spread
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
     "guided filter": {"radius": (0.125, 0.25, 0.5, 1), "eps": (0.65, 6.5, 65, 650)},
@@ -127,10 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--method", nargs="+", choices=GRIDS, help="default: all")
     options = parser.parse_args(arguments)
+    at_least_one(images=options.images)
     name, equals, path = options.data.partition("=")
     recorded = bool(equals) and name == "recording"
     dataset: Dataset = Recording(Path(path)) if recorded else NYU(Path(options.data), "train")
-    images = [round(i) for i in np.linspace(0, len(dataset) - 1, min(options.images, len(dataset)))]
+    images = spread(len(dataset), options.images)
     print("| scale | method | best parameters | RMSE, cm | second best | bicubic |\n|---|---|---|---|---|---|")
     for scale in options.scale:
         start = _bicubic_rmse(dataset, scale, images)

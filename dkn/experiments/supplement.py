@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dkn.data.sample import Dataset, Sample
+from dkn.data.sample import Dataset, Subset
 from dkn.errors import ConfigError
 from dkn.evaluation import bicubic, evaluate, paper
 from dkn.experiments.runs import cell, trained, write_table
@@ -62,24 +62,15 @@ class Run:
         return sum(p.numel() for p in build(self.config.network).parameters())
 
 
-class Subset:
+def fewer(whole: Dataset, count: int) -> Dataset:
     """So many samples of a set, evenly spread.
 
     Raises:
         ConfigError: fewer than one, or more than there are.
     """
-
-    def __init__(self, whole: Dataset, count: int):
-        if not 1 <= count <= len(whole):
-            raise ConfigError(f"{count} training images: {whole.name} has 1 to {len(whole)}")
-        self.name, self.unit, self.unit_scale, self.border = whole.name, whole.unit, whole.unit_scale, whole.border
-        self._whole, self._indices = whole, spread(len(whole), count)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._whole[self._indices[index]]
+    if not 1 <= count <= len(whole):
+        raise ConfigError(f"{count} training images: {whole.name} has 1 to {len(whole)}")
+    return Subset(whole, spread(len(whole), count))
 
 
 def channels(config: TrainConfig, sizes: Sequence[int] = SIZES) -> list[Run]:
@@ -159,7 +150,7 @@ def run(
     facts["bicubic"] = start
     for i, one in enumerate(runs):
         print(f"{i + 1} of {len(runs)}: {one.name}", flush=True)
-        part = train if one.images is None else Subset(train, one.images)
+        part = train if one.images is None else fewer(train, one.images)
         rmse = trained(one.config, part, test, out / one.name, one.scales, limit, device)
         runs[i] = dataclasses.replace(one, rmse=tuple(rmse))
         rows = [

@@ -16,13 +16,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from dkn.cli import main
 from dkn.data.folder import Folder
-from dkn.data.registry import DATASETS, TRAINABLE, open_dataset
+from dkn.data.registry import DATASETS, TRAINABLE, named, open_dataset
 from dkn.errors import ConfigError, DataError
 
 
@@ -38,6 +40,13 @@ def pairs(tmp_path, make_scene):
             cv2.imwrite(str(tmp_path / suffix / f"{i:02d}_x_rgb.png"), color[..., ::-1])
             cv2.imwrite(str(tmp_path / suffix / f"{i:02d}_x_{suffix}.png"), levels)
     return tmp_path
+
+
+def test_a_name_and_a_path_in_one_argument():
+    assert named("lu=a/b=c") == ("lu", Path("a/b=c"))
+    assert named("a/b=c", "nyu") == ("nyu", Path("a/b=c"))
+    with pytest.raises(ConfigError, match=r"--data a/b=c: write NAME=PATH.*nyu"):
+        named("a/b=c")
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if n != "synthetic"])

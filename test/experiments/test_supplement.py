@@ -77,12 +77,12 @@ def test_sizes_and_residual():
 
 
 def test_part_of_a_set(halves):
-    part = supplement.Subset(halves[0], 3)
+    part = supplement.fewer(halves[0], 3)
     assert [sample.name for sample in (part[0], part[1], part[2])] == ["nyu_0000", "nyu_0500", "nyu_0999"]
     assert (len(part), part.unit_scale, part.border) == (3, 100.0, 6)
     for count in (0, 1001):
         with pytest.raises(ConfigError, match="1000"):
-            supplement.Subset(halves[0], count)
+            supplement.fewer(halves[0], count)
 
 
 def test_run_then_again(halves, tmp_path, monkeypatch):
