@@ -98,6 +98,7 @@ class UpsampleNode(Node):
             resources.callback(logging.getLogger("dkn").removeHandler, follow_library(self.get_logger()))
             self.options = declare(self)
             self._upsampling = Upsampling(self.options, self._make_upsampler, self.get_logger().info)
+            resources.callback(self._upsampling.close)
             self._health = Health()
             self._enabled = True
             self._active_since: float | None = None
@@ -363,7 +364,7 @@ class UpsampleNode(Node):
             self._layouts.clear()
             self._infos = dict.fromkeys(self._infos)  # another camera may come, without a camera_info
             self._progress.clear()
-            self._lasting.forget()
+            self._lasting.forget(kept="mode")  # which is no fault of a stream
             self._synchronizer.reset("idle")
             if self._worker.mailbox.clear() is not None:
                 self._health.drop("idle")
@@ -390,12 +391,12 @@ class UpsampleNode(Node):
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
             changed = self.options.changed(parameters)
-            self._upsampling.apply(changed)
+            self._upsampling.apply(changed, retry=any(parameter.name == "mode" for parameter in parameters))
         except DknError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._synchronizer.slop_ns = _nanoseconds(changed.slop)
         self.options = changed
-        self._progress.clear()  # what was just done took its time, and is no fault of a stream
+        self._progress.clear()  # what was seen with other values says nothing of these
         return SetParametersResult(successful=True)
 
     # ------------------------------------------------------------------------------------------- diagnostics
@@ -415,12 +416,7 @@ class UpsampleNode(Node):
             for stream, reasons in statistics.dropped.items()
             for reason, count in sorted(reasons.items())
         }
-        upsampler = self._upsampling.upsampler
         values: dict[str, object] = {
-            "mode": self.options.mode,
-            "model": upsampler.model_name,
-            "device": str(upsampler.device),
-            "engine": upsampler.engine_name,
             **self._upsampling.values(),
             "state": "active" if self._active_since is not None else "idle" if self._enabled else "disabled",
             "color rate [Hz]": rates["color"],
@@ -458,9 +454,11 @@ class UpsampleNode(Node):
 
     def _problems(self, now: Snapshot) -> list[tuple[int, str]]:
         """What is wrong at this moment, as (level, sentence)."""
-        if self._active_since is None:
-            return [(OK, "idle: nobody listens" if self._enabled else "disabled by ~/enable")]
         note = partial(self._lasting.note, now_s=now.time_s)
+        note("mode", failure := self._upsampling.failure or None, level=ERROR)
+        if self._active_since is None:
+            rest = OK, "idle: nobody listens" if self._enabled else "disabled by ~/enable"
+            return [rest, (ERROR, failure)] if failure else [rest]
         active_s = now.time_s - self._active_since
         for name, source in self._inputs.items():
             note(f"{name} QoS", source.incompatible, level=ERROR if name in self._infos else WARN)

@@ -105,10 +105,10 @@ class Lasting:
                     self._end(key)
             return [(c.level, c.sentence) for c in self._conditions.values() if c.counts(now_s)]
 
-    def forget(self) -> None:
-        """Nothing holds any more, and nothing is to be said about it."""
+    def forget(self, kept: str) -> None:
+        """Nothing holds any more but the condition `kept`, and nothing is to be said about it."""
         with self._lock:
-            self._conditions.clear()
+            self._conditions = {key: condition for key, condition in self._conditions.items() if key == kept}
 
     def _begin(self, key: str, condition: _Condition, now_s: float) -> None:
         known = (

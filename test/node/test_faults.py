@@ -310,6 +310,12 @@ def test_switching_the_model_under_load(bench):
             send_pair(bench, bench.now())
             bench.spin(0.01)
         assert answer.result().results[0].successful
+
+        def in_force(status: Any, mode: str = mode) -> bool:
+            send_pair(bench, bench.now())
+            return mode in [pair.value for pair in status.values if pair.key == "mode"]
+
+        bench.status(in_force, f"mode {mode}")
     bench.output(send_pair(bench, bench.now()))
     news = since(before, counted(bench))
     assert "dropped failed" not in news

@@ -26,6 +26,7 @@ import signal
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,19 @@ def bench(raw_node) -> Bench:
     return raw_node
 
 
+@contextmanager
+def mode(bench: Bench, name: str) -> Iterator[None]:
+    """Another mode for a while, once its network has been made."""
+    with bench.parameter("mode", name, default="fdkn"):
+        wait_for_mode(bench, name)
+        yield
+    wait_for_mode(bench, "fdkn")
+
+
+def wait_for_mode(bench: Bench, name: str) -> None:
+    bench.status(lambda status: name in [pair.value for pair in status.values if pair.key == "mode"], f"mode {name}")
+
+
 def upsampled(models: Path, depth: np.ndarray, color: np.ndarray = RGB, **options: Any) -> np.ndarray:
     return Upsampler(models / "fdkn_x4.safetensors", device="cpu", precision="fp32", **options)(color, depth)
 
@@ -134,7 +148,7 @@ def test_values_are_those_of_the_library(bench, models):
 
 def test_without_residual_it_is_pillows_bicubic(bench):
     expected = np.asarray(Picture.fromarray(METRES, "F").resize((64, 48), Picture.Resampling.BICUBIC))
-    with bench.parameter("mode", "plain_x4", default="fdkn"):
+    with mode(bench, "plain_x4"):
         output = bench.exchange(image(RGB, "rgb8"), image(METRES, "32FC1"))
     np.testing.assert_allclose(pixels(output), expected, rtol=0, atol=1e-5)
 
@@ -300,7 +314,7 @@ def test_what_makes_no_sense_is_refused_with_the_reason(bench):
 
 def test_mode_changes_while_it_runs(bench, models):
     bench.exchange(image(RGB, "rgb8"), image(METRES, "32FC1"))
-    with bench.parameter("mode", str(models / "fdkn_x8.safetensors"), default="fdkn"):
+    with mode(bench, str(models / "fdkn_x8.safetensors")):
         output = bench.exchange(image(RGB, "rgb8"), image(METRES, "32FC1"))
         assert bench.counters()["model"] == "fdkn_x8"
     eight = Upsampler(models / "fdkn_x8.safetensors", device="cpu", precision="fp32")(RGB, METRES)
@@ -673,7 +687,7 @@ def test_a_stamp_before_the_epoch_is_a_bad_message(bench):
 def test_a_burst_faster_than_the_network(bench):
     """The newest pair wins, the others are counted, and nothing waits in a line."""
     color = image(np.tile(RGB, (2, 2, 1)), "rgb8")
-    with bench.parameter("mode", "dkn", default="fdkn"):  # at four times the size, the slowest network there is
+    with mode(bench, "dkn"):  # at four times the size, the slowest network there is
         bench.exchange(color, image(MILLIMETRES, "16UC1"))
         before, first = bench.counters(), len(bench.images)
         for _ in range(60):

@@ -17,8 +17,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 import time
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +56,43 @@ class Sleeper(Upsampler):
 
 
 @pytest.fixture(autouse=True)
-def models(tmp_path, monkeypatch) -> Path:
+def models(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setenv("DKN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DKN_MODELS", str(tmp_path))
     for name, n in (("a", 32), ("a_small", 16), ("a_tiny", 8), ("b", 8)):
         config = NetworkConfig(widths=(4, 4, 4, 4), n1=n, n2=n)
         checkpoint.save(tmp_path / f"{name}.safetensors", build(config), ModelInfo(config, None, 10.0))
-    return tmp_path
+    made, initialise = [], Upsampling.__init__
+    monkeypatch.setattr(Upsampling, "__init__", lambda new, *given: made.append(new) or initialise(new, *given))
+    yield tmp_path
+    for upsampling in made:
+        upsampling.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def settle(upsampling: Upsampling) -> None:
+    """Wait until nothing is made any more."""
+    wait_until(lambda: upsampling._asked is None)
+
+
+def run_one(upsampling: Upsampling) -> str:
+    """One frame; the model that it came from."""
+    upsampling(COLOR, DEPTH, 0.0)
+    name = upsampling._latest.name
+    upsampling.took(0.01, COLOR, DEPTH)
+    return name
+
+
+def apply(upsampling: Upsampling, options: Options) -> None:
+    """Set options, and wait until they are in force."""
+    upsampling.apply(options)
+    settle(upsampling)
 
 
 def run(upsampling: Upsampling, frames: int = 6 * (SETTLING + ENOUGH)) -> tuple[str, int]:
@@ -67,8 +100,7 @@ def run(upsampling: Upsampling, frames: int = 6 * (SETTLING + ENOUGH)) -> tuple[
     for _ in range(frames):
         result = upsampling(COLOR, DEPTH, 0.0)
         upsampling.took(upsampling.upsampler.seconds, COLOR, DEPTH)
-        if upsampling._change is not None:
-            upsampling._change.join()
+        settle(upsampling)
     assert result.shape == tuple(n // upsampling.decimation for n in COLOR.shape[:2])
     return upsampling.upsampler.name, upsampling.decimation
 
@@ -94,7 +126,7 @@ def test_the_average_over_time_is_of_what_comes_out(monkeypatch):
     assert 1 < upsampling(COLOR, DEPTH, 5.03)[0, 0] < np.float32(1.001)
     upsampling.apply(Options(mode="a", temporal=0.9))  # another weight begins anew
     assert upsampling(COLOR, DEPTH, 5.06)[0, 0] == np.float32(1.001)
-    upsampling.apply(Options(mode="a"))
+    apply(upsampling, Options(mode="a"))
     assert upsampling(COLOR, DEPTH, 5.09)[0, 0] == np.float32(1.001)
 
 
@@ -103,7 +135,7 @@ def test_what_is_asked_of_a_result_is_asked_of_what_it_came_from(monkeypatch):
     monkeypatch.setattr(Sleeper, "confidence", lambda upsampler, *_: upsampler.name)
     upsampling, _ = make()
     upsampling(COLOR, DEPTH, 0.0)
-    upsampling.apply(Options(mode="b"))
+    apply(upsampling, Options(mode="b"))
     assert upsampling.confidence(COLOR[..., 0], DEPTH) == "a"
     upsampling(COLOR, DEPTH, 0.1)
     assert upsampling.confidence(COLOR[..., 0], DEPTH) == "b"
@@ -122,10 +154,10 @@ def test_colour_is_moved_onto_depth(monkeypatch):
     upsampling, _ = make()
     upsampling(colors["beside"], depth, 0.0)
     assert upsampling.values()["colour moved [px]"] == "-6, 4"
-    upsampling.apply(Options(mode="a", align_color=False))
+    apply(upsampling, Options(mode="a", align_color=False))
     upsampling(colors["beside"], depth, 0.1)
     assert "colour moved [px]" not in upsampling.values()
-    upsampling.apply(Options(mode="a", align_color=True))
+    apply(upsampling, Options(mode="a", align_color=True))
     upsampling(colors["right"], depth, 0.2)
     assert upsampling.values()["colour moved [px]"] == "0, 0"
     for color, name in zip(seen, ("right", "beside", "right"), strict=True):
@@ -171,8 +203,7 @@ def test_sizes_that_alternate_make_one_model_at_a_time(monkeypatch):
     for _ in range(2 * (SETTLING + ENOUGH)):
         upsampling(small, DEPTH, 0.0)
         upsampling.took(upsampling.upsampler.seconds, small, DEPTH)
-        if upsampling._change is not None:
-            upsampling._change.join()
+        settle(upsampling)
     making, at_once = [], []
 
     def slowly(name: str, options: Options) -> Upsampler:
@@ -183,12 +214,12 @@ def test_sizes_that_alternate_make_one_model_at_a_time(monkeypatch):
         return Sleeper(name, options)
 
     monkeypatch.setattr(upsampling, "_make", slowly)
-    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=49.0))
+    apply(upsampling, dataclasses.replace(upsampling._options, target_rate=49.0))
     for k in range(40):
         color = (COLOR, small)[k % 2]
         upsampling(color, DEPTH, 0.0)
         upsampling.took(upsampling.upsampler.seconds, color, DEPTH)
-    upsampling._change.join()
+    settle(upsampling)
     assert set(at_once) == {1}
     assert run(upsampling) == ("a_small", 1)
 
@@ -218,7 +249,7 @@ def test_behind_a_camera_that_is_faster(models):
     assert upsampling.behind(30, 0) is None  # that is another fault, and said elsewhere
     expected = "a, decimation 2 answers 18 of 30 pairs a second, always the newest: target_rate: 30 takes a model"
     assert upsampling.behind(29.97, 18.1).startswith(expected)
-    upsampling.apply(Options(mode="a", target_rate=30))
+    apply(upsampling, Options(mode="a", target_rate=30))
     assert upsampling.behind(30, 18) is None
     (models / "a_small.safetensors").unlink(), (models / "a_tiny.safetensors").unlink()
     assert make()[0].behind(30, 18).endswith(": a smaller model keeps up")
@@ -230,7 +261,7 @@ def test_the_largest_that_keeps_the_rate_is_used():
     assert len(lines) == 1 and "target_rate 50 Hz: a_small takes over from a, which takes 3" in lines[0]
     assert upsampling.problem is None
     assert upsampling.values()["target rate [Hz]"] == 50
-    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=0.0, max_depth=7.0))
+    apply(upsampling, dataclasses.replace(upsampling._options, target_rate=0.0, max_depth=7.0))
     assert run(upsampling, 1) == ("a", 1) and upsampling.upsampler.max_depth == 7
 
 
@@ -251,9 +282,11 @@ def test_it_begins_with_what_kept_the_rate_last_time():
     again, lines = make(target_rate=50.0)
     assert again.upsampler.name == "a_small" and "begins with a_small" in lines[0]
     again(COLOR, DEPTH[:-1], 0.0)
-    assert again._change is None and again.upsampler.name == "a_small"
+    again.took(0.012, COLOR, DEPTH[:-1])
+    assert again._asked is None and again.upsampler.name == "a_small"
     again(COLOR[:-8], DEPTH, 0.0)
-    again._change.join()
+    again.took(0.012, COLOR[:-8], DEPTH)
+    settle(again)
     assert again.upsampler.name == "a"
     assert make()[0].upsampler.name == "a"  # no rate is asked for
 
@@ -285,8 +318,7 @@ def test_a_large_image_is_tried_reduced_at_first(monkeypatch, seconds, then):
     for _ in range(4 * (SETTLING + ENOUGH)):
         upsampling(color, DEPTH, 0.0)
         upsampling.took(seconds * 9 / upsampling.decimation**2, color, DEPTH)
-        if upsampling._change is not None:
-            upsampling._change.join()
+        settle(upsampling)
     assert sizes[0] == (360, 640)
     assert upsampling.decimation == then and ((1080, 1920) in sizes) == (then == 1)
 
@@ -296,7 +328,7 @@ def test_another_mode_and_one_that_cannot_be():
     with pytest.raises(CheckpointError):
         upsampling.apply(Options(mode="c"))
     assert run(upsampling, 1) == ("a", 1)
-    upsampling.apply(Options(mode="b", decimation=4))
+    apply(upsampling, Options(mode="b", decimation=4))
     assert run(upsampling, 1) == ("b", 4)
     assert lines == ["mode is now b"]
 
@@ -335,7 +367,7 @@ def test_a_step_that_a_change_of_mode_overtakes_is_dropped(monkeypatch):
         upsampling.took(upsampling.upsampler.seconds, COLOR, DEPTH)
     upsampling.apply(Options(mode="b"))
     go_on.set()
-    upsampling._change.join()
+    settle(upsampling)
     assert upsampling.upsampler.name == "b"
     assert lines == ["mode is now b"]
 
@@ -360,22 +392,144 @@ def test_a_model_that_cannot_be_used_is_passed_over(monkeypatch, remembered, err
     reason = str(error) or "MemoryError"
     assert upsampling.unusable == f"a_small cannot keep target_rate, since it cannot be used: {reason}"
     assert len(lines) == 1 and "a_tiny takes over from a" in lines[0]
-    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=20.0))
+    apply(upsampling, dataclasses.replace(upsampling._options, target_rate=20.0))
     assert run(upsampling) == ("a", 1) and not upsampling.unusable
 
 
-def test_an_option_that_changes_while_a_model_is_loaded(monkeypatch):
+class Gate:
+    """Stands before what makes the models of an `Upsampling`, one at a time, until it is opened."""
+
+    def __init__(self, upsampling: Upsampling, monkeypatch: pytest.MonkeyPatch):
+        self._make, self._lock, self._open = upsampling._make, threading.Lock(), threading.Event()
+        self.begun, self.made, self.alive = threading.Event(), [], weakref.WeakSet()
+        monkeypatch.setattr(upsampling, "_make", self)
+
+    def open(self) -> None:
+        self._open.set()
+
+    def __call__(self, name: str, options: Options) -> Upsampler:
+        assert self._lock.acquire(blocking=False), "two are made at once"
+        try:
+            self.begun.set()
+            assert self._open.wait(30)
+            self.made.append(name)
+            upsampler = self._make(name, options)
+            self.alive.add(upsampler)
+            return upsampler
+        finally:
+            self._lock.release()
+
+
+def test_an_option_that_changes_while_a_model_is_made(monkeypatch):
     """The model is used all the same, with the option as it is by then."""
-    upsampling, _ = make(target_rate=50.0)
-    assert run(upsampling) == ("a_small", 1)
-    upsampling.apply(dataclasses.replace(upsampling._options, target_rate=51.0))
-    load, go_on = upsampling._make, threading.Event()
-    monkeypatch.setattr(upsampling, "_make", lambda *given: go_on.wait(10) and load(*given))
-    upsampling(COLOR, DEPTH, 0.0)  # which remembers that the small one keeps this
-    upsampling.apply(dataclasses.replace(upsampling._options, max_depth=7.0))
-    go_on.set()
-    upsampling._change.join()
+    assert run(make(target_rate=50.0)[0]) == ("a_small", 1)
+    upsampling, lines = make()
+    gate = Gate(upsampling, monkeypatch)
+    upsampling.apply(Options(mode="a", target_rate=51.0))
+    assert gate.begun.wait(30)
+    upsampling.apply(Options(mode="a", target_rate=51.0, max_depth=7.0))
+    gate.open()
+    settle(upsampling)
+    assert gate.made == ["a_small"]  # at once what kept the rate
     assert upsampling.upsampler.name == "a_small" and upsampling.upsampler.max_depth == 7
+    assert lines == ["target_rate 51 Hz: begins with a_small"]
+
+
+def test_of_two_modes_the_last_wins_and_of_the_others_nothing_stays(monkeypatch):
+    upsampling, lines = make()
+    first = weakref.ref(upsampling.upsampler)
+    gate = Gate(upsampling, monkeypatch)
+    for mode in ("b", "a_small", "a_tiny", "a_small", "b", "a_tiny"):
+        upsampling.apply(Options(mode=mode))
+        assert gate.begun.wait(30)
+        assert upsampling.is_busy
+        assert run_one(upsampling) == "a"  # which goes on meanwhile
+        assert upsampling.values()["mode"] == "a" and upsampling.values()["mode asked for"] == mode
+    gate.open()
+    settle(upsampling)
+    assert gate.made == ["b", "a_tiny"]
+    assert upsampling.mode == upsampling.upsampler.name == "a_tiny"
+    assert "mode asked for" not in upsampling.values()
+    assert lines == ["mode is now a_tiny"]
+
+    def gone() -> bool:
+        gc.collect()
+        return set(gate.alive) == {upsampling.upsampler} and first() is None
+
+    wait_until(gone)
+
+
+def test_back_to_the_mode_in_force_while_another_is_made(monkeypatch):
+    upsampling, lines = make()
+    in_force = upsampling.upsampler
+    gate = Gate(upsampling, monkeypatch)
+    upsampling.apply(Options(mode="b"))
+    assert gate.begun.wait(30)
+    upsampling.apply(Options(mode="a", decimation=2))
+    assert run_one(upsampling) == "a" and upsampling.decimation == 2  # at once
+    gate.open()
+    settle(upsampling)
+    assert gate.made == ["b"] and upsampling.upsampler is in_force and upsampling.decimation == 2
+    assert not lines and not upsampling.failure
+
+
+def test_a_mode_that_cannot_be_made_leaves_the_one_in_force(monkeypatch):
+    """And is tried anew when it is set once more. What else is set counts meanwhile."""
+    upsampling, lines = make()
+    errors = [RuntimeError("no memory is left\nand more"), SystemExit("a library that ends the program"), None]
+
+    def refuse(name: str, options: Options) -> Upsampler:
+        if (error := errors[0]) is not None:
+            raise error
+        return Sleeper(name, options)
+
+    monkeypatch.setattr(upsampling, "_make", refuse)
+    apply(upsampling, Options(mode="b"))
+    assert upsampling.failure == "mode b cannot be used, a goes on: no memory is left"
+    assert upsampling.values()["mode"] == "a" and upsampling.values()["mode asked for"] == "b"
+    del errors[0]
+    apply(upsampling, Options(mode="b", max_depth=7.0))  # which makes nothing
+    assert "no memory" in upsampling.failure and upsampling.upsampler.max_depth == 7
+    upsampling.apply(Options(mode="b", max_depth=7.0), retry=True)
+    wait_until(lambda: "ends the program" in upsampling.failure)
+    assert run_one(upsampling) == "a"
+    del errors[0]
+    upsampling.apply(Options(mode="b", max_depth=7.0), retry=True)
+    settle(upsampling)
+    assert not upsampling.failure and run_one(upsampling) == "b" and upsampling.upsampler.max_depth == 7
+    assert lines == ["mode is now b"]
+    upsampling.apply(Options(mode="b", max_depth=7.0), retry=True)
+    assert upsampling._asked is None  # it is in force
+
+
+def test_a_rate_is_kept_by_the_family_in_force_while_another_cannot_be_made(monkeypatch):
+    upsampling, _ = make(target_rate=50.0)
+
+    def refuse(name: str, options: Options) -> Upsampler:
+        if name == "b":
+            raise MemoryError
+        return Sleeper(name, options)
+
+    monkeypatch.setattr(upsampling, "_make", refuse)
+    apply(upsampling, Options(mode="b", target_rate=50.0))
+    assert upsampling.failure == "mode b cannot be used, a goes on: MemoryError"
+    assert run(upsampling) == ("a_small", 1)
+    apply(upsampling, Options(mode="a", target_rate=50.0))
+    assert not upsampling.failure and run(upsampling, 1) == ("a_small", 1)
+
+
+def test_closed_while_a_model_is_made(monkeypatch):
+    """It is not waited for, and does not take over when it comes."""
+    upsampling, lines = make()
+    gate = Gate(upsampling, monkeypatch)
+    upsampling.apply(Options(mode="b"))
+    assert gate.begun.wait(30)
+    before = time.monotonic()
+    upsampling.close()
+    assert time.monotonic() - before < 2
+    gate.open()
+    wait_until(lambda: not upsampling._maker._thread.is_alive())
+    assert gate.made == ["b"] and upsampling.upsampler.name == "a" and not lines
 
 
 def test_what_kept_the_rate_is_remembered():
@@ -383,7 +537,7 @@ def test_what_kept_the_rate_is_remembered():
     assert run(upsampling) == ("a_small", 1)
     again, lines = make(target_rate=50.0)
     assert run(again, 2) == ("a_small", 1)
-    assert lines == ["target_rate 50 Hz: begins with a_small, by what frames took last time"]
+    assert lines == ["target_rate 50 Hz: begins with a_small"]
     other, _ = make(target_rate=10.0)
     assert run(other, 2) == ("a", 1)
 
@@ -401,8 +555,8 @@ def test_a_dkn_says_what_it_costs(tmp_path, make_model, monkeypatch):
     assert "20 % smaller (2.40 cm, 3.00 cm" in found
     ratio = int(found.split(" takes ")[1].split()[0])
     assert 10 < ratio < 60  # 16 passes in place of one, of more layers
-    upsampling.apply(Options(mode="fdkn_sensor"))
+    apply(upsampling, Options(mode="fdkn_sensor"))
     assert lines[1:] == ["mode is now fdkn_sensor"]
     (tmp_path / "fdkn_sensor.safetensors").unlink()
-    upsampling.apply(Options(mode="dkn"))
+    apply(upsampling, Options(mode="dkn"))
     assert lines[2:] == ["mode is now dkn"]  # there is nothing to compare it with

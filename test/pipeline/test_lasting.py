@@ -89,7 +89,9 @@ def test_what_comes_and_goes_is_not_logged_each_time(lasting, log):
 
 def test_after_a_pause_nothing_is_said(lasting, log):
     lasting.note("loss", "lost", 0)
-    lasting.forget()
+    lasting.note("mode", "no such", 0)
+    lasting.forget(kept="mode")
     lasting.note("loss", None, 1)
-    assert lasting.problems(1) == []
-    assert log == [(WARN, "lost")]
+    assert lasting.problems(1) == [(WARN, "no such")]
+    lasting.note("mode", None, 1)
+    assert log == [(WARN, "lost"), (WARN, "no such"), (OK, "no longer: no such")]
