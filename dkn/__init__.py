@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dkn.errors import CheckpointError, ConfigError, DataError, DknError, ImageError
     from dkn.filter import Filter
-    from dkn.networks import DKN, FDKN, FDKNLayer, NetworkConfig
+    from dkn.networks.config import NetworkConfig
+    from dkn.networks.dkn import DKN, FDKN
+    from dkn.networks.fdkn_layer import FDKNLayer
     from dkn.upsampler import Upsampler
 
 __all__ = [
@@ -47,10 +49,10 @@ __all__ = [
 _PLACES = {
     "Upsampler": "dkn.upsampler",
     "Filter": "dkn.filter",
-    "FDKNLayer": "dkn.networks",
-    "DKN": "dkn.networks",
-    "FDKN": "dkn.networks",
-    "NetworkConfig": "dkn.networks",
+    "FDKNLayer": "dkn.networks.fdkn_layer",
+    "DKN": "dkn.networks.dkn",
+    "FDKN": "dkn.networks.dkn",
+    "NetworkConfig": "dkn.networks.config",
 }
 
 

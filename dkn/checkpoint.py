@@ -15,7 +15,7 @@
 """Model files: safetensors with metadata, and the authors' released checkpoints.
 
 A file holds the weights of one network and, as metadata, all it takes to run it: no pickle, no code. The authors'
-`.pth` files are read too, through torch's weights-only reader.
+`.pth` files are read too, through torch's weights-only reader; nothing else here needs PyTorch.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
+from safetensors.numpy import save as serialise
 
 from dkn.errors import CheckpointError, ConfigError
-from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.weights import Weights
 from dkn.utils.paths import share_folder
+
+if TYPE_CHECKING:
+    from dkn.networks.dkn import KernelNetwork
 
 FORMAT = "dkn-1"
 
@@ -54,7 +58,7 @@ class ModelInfo:
     """What is known of its making: data, steps, test_rmse_cm …"""
 
     def __post_init__(self) -> None:
-        if any(value is not None and not 0 < value < math.inf for value in (self.scale, self.depth_range)):
+        if any(value is not None and not 1e-3 < value < 1e6 for value in (self.scale, self.depth_range)):
             raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
 
     @property
@@ -69,17 +73,18 @@ def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
     Raises:
         CheckpointError: weights that are not finite, which nobody can use; otherwise as `writing`.
     """
-    if name := not_finite(network.state_dict()):
+    weights = Weights.of(network)
+    if name := not_finite(weights.arrays):
         raise CheckpointError(f"{path}: not written, for {name} is not finite; what was there before is kept")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in weights.arrays.items()}
     metadata = {"format": FORMAT} | {f.name: json.dumps(_plain(getattr(info, f.name))) for f in fields(info)}
     with writing(path) as partial:
-        partial.write_bytes(serialise(tensors, metadata))
+        partial.write_bytes(serialise(arrays, metadata))
 
 
-def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
-    """The name of a tensor that has a value which is no number, or infinite; None if there is none."""
-    return next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The name of an array that has a value which is no number, or infinite; None if there is none."""
+    return next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
 
 
 @contextmanager
@@ -103,7 +108,17 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
-    """Read a model file: ours (.safetensors) or the authors' (.pth). The network comes in evaluation mode.
+    """The network of a model file, in evaluation mode.
+
+    Raises:
+        CheckpointError: as `read`.
+    """
+    weights, info = read(path)
+    return weights.network(), info
+
+
+def read(path: Path) -> tuple[Weights, ModelInfo]:
+    """Read a model file: ours (.safetensors) or the authors' (.pth).
 
     Raises:
         CheckpointError: no such file, damaged, or not a network of this project.
@@ -113,16 +128,20 @@ def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
         raise CheckpointError(f"{path.absolute()}: no such model file")
     with _saying_why(path):
         path.open("rb").close()  # safetensors takes a file without permission for one that is not there
-    state, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
+    arrays, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then
+        floats = {
+            name: array if array.dtype.kind in "iu" else array.astype(np.float32) for name, array in arrays.items()
+        }
     try:
-        network = build(info.network)
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError, ValueError) as error:  # of numbers that are none, or larger than the memory
-        problem = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{path}: the weights do not fit its {info.network.architecture}: {problem}") from None
-    if name := not_finite(state):
+        weights = Weights(info.network, floats)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the weights do not fit its {info.network.architecture}: {error}") from None
+    if name := not_finite(weights.arrays):
         raise CheckpointError(f"{path}: damaged: {name} is not finite")
-    return network.eval(), info
+    if name := next((n for n, a in weights.arrays.items() if n.endswith("running_var") and (a < 0).any()), None):
+        raise CheckpointError(f"{path}: damaged: {name} is negative, which no variance is")
+    return weights, info
 
 
 def _is_there(path: Path) -> bool:
@@ -147,11 +166,14 @@ def _plain(value: Any) -> Any:
     return asdict(value) if isinstance(value, NetworkConfig) else value
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
+Arrays = dict[str, np.ndarray]
+
+
+def _read_safetensors(path: Path) -> tuple[Arrays, ModelInfo]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+        arrays = _arrays(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
@@ -164,11 +186,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
             raise TypeError("scale or training of another type")
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: unreadable metadata ({error})") from None
-    return state, info
+    return arrays, info
 
 
-def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
+def _arrays(path: Path) -> Arrays:
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+    except (TypeError, AttributeError) as unknown:  # numbers that NumPy does not know, such as bfloat16
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: _array(path, name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        except ImportError:
+            raise CheckpointError(f"{path}: to read its numbers takes PyTorch ({unknown})") from None
+
+
+def _read_released(path: Path) -> tuple[Arrays, ModelInfo]:
     """The authors' checkpoints, with taps by their own rule (`NetworkConfig.taps`)."""
+    try:
+        import torch
+    except ImportError as error:
+        raise CheckpointError(f"{path}: to read it takes PyTorch, which cannot be imported ({error})") from None
     try:
         released = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError … for a bad file
@@ -178,7 +216,7 @@ def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
         raise CheckpointError(f"{path}: not one of the authors' checkpoints")
     architecture: Literal["fdkn", "dkn"] = "dkn" if "DepthKernel.conv7.weight" in released else "fdkn"
     names = _RELEASED_NAMES[architecture]
-    state = {}
+    arrays: Arrays = {}
     for name, tensor in released.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise CheckpointError(f"{path}: damaged: {name!r} is no array of weights")
@@ -186,7 +224,7 @@ def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
         module, _, leaf = rest.partition(".")
         if stream not in _RELEASED_STREAMS or module not in names:
             raise CheckpointError(f"{path}: unknown weights {name}")
-        state[f"{_RELEASED_STREAMS[stream]}.{names[module]}.{leaf}"] = tensor
+        arrays[f"{_RELEASED_STREAMS[stream]}.{names[module]}.{leaf}"] = _array(path, name, tensor)
     phases = 16 if architecture == "fdkn" else 1
     scale = re.search(r"(\d+)x", path.stem)
     try:
@@ -200,7 +238,17 @@ def _read_released(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
         info = ModelInfo(config, int(scale[1]) if scale else 8, None, {"data": "released by the paper's authors"})
     except (TypeError, IndexError, ConfigError) as error:  # the first two: arrays without an axis, or of no length
         raise CheckpointError(f"{path}: weights of no network of the authors' ({error})") from None
-    return state, info
+    return arrays, info
+
+
+def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
+    try:
+        whole = tensor.detach().resolve_conj().resolve_neg()
+        found: np.ndarray = (whole.float() if whole.is_floating_point() else whole).numpy()
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, on no device
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: {name} is no plain array of weights ({reason})") from None
+    return found
 
 
 _GUIDANCE_OF_CHANNELS: dict[int, Literal["rgb", "grey", "none"]] = {3: "rgb", 1: "grey"}

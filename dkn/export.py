@@ -25,9 +25,11 @@ import torch
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
+from dkn.engines.folding import fold
 from dkn.engines.onnx_graph import kernels_graph
 from dkn.errors import CheckpointError, ConfigError
-from dkn.networks import KernelNetwork
+from dkn.networks.dkn import KernelNetwork
+from dkn.networks.weights import Weights
 
 TOLERANCE = 1e-5  # of kernel weights, and of offsets relative to the largest
 
@@ -53,7 +55,7 @@ def export_onnx(model: Path, out: Path) -> str:
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a file of format onnx is called .onnx")
     network, info = checkpoint.load(model)
-    graph = kernels_graph(network)
+    graph = kernels_graph(fold(Weights.of(network)), network.config)
     onnx.helper.set_model_props(graph, metadata(network, info))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")  # nobody finds a file under its name that was not checked

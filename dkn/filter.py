@@ -32,11 +32,13 @@ from tqdm import tqdm
 
 from dkn import checkpoint
 from dkn.checkpoint import find_model
-from dkn.depth import input_channels, resize_bicubic
-from dkn.engines.base import without_tf32
+from dkn.depth.network_input import input_channels
+from dkn.depth.resample import resize_bicubic
+from dkn.engines.pytorch import without_tf32
 from dkn.errors import ConfigError, ImageError
-from dkn.networks import STRIDE, KernelNetwork, NetworkConfig
-from dkn.utils.device import channels_last, choose_device
+from dkn.networks.config import STRIDE, NetworkConfig
+from dkn.networks.dkn import KernelNetwork
+from dkn.utils.tensors import channels_last, torch_device
 
 TILE = 512
 
@@ -87,7 +89,7 @@ class Filter:
         if iterations < 1 or tile < STRIDE:
             raise ConfigError(f"iterations={iterations}, tile={tile}: at least 1, and at least {STRIDE}, are needed")
         self.iterations, self.tile, self.progress = iterations, tile - tile % STRIDE, progress
-        self.device = choose_device(device)
+        self.device = torch_device(device)
         self._model = model
         self._networks: dict[Path, KernelNetwork] = {}
 

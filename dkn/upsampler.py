@@ -24,25 +24,25 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
-from dkn.depth import is_readable, prepare
 from dkn.depth.alignment import align_color
 from dkn.depth.confidence import confidence
-from dkn.depth.frame import compiling, is_compiling, stages, validity
-from dkn.depth.holes import FILLS, WIDTH, small_holes, upsample_validity
+from dkn.depth.frame import compiling, is_compiling, stages
+from dkn.depth.holes.small import FILLS, WIDTH, small_holes
 from dkn.depth.units import measured, not_metres
 from dkn.engines import DeviceChanged, Runner, candidates, plan
-from dkn.engines.cuda_graph import Graphs, Upload
+from dkn.engines.base import Array
 from dkn.engines.selection import autotuning
 from dkn.errors import ConfigError, ImageError
-from dkn.utils.device import choose_device
+from dkn.utils.device import CPU, Device, choose_device
+
+if TYPE_CHECKING:
+    from dkn.engines.cuda_graph import Graphs
 
 log = logging.getLogger("dkn")
 
@@ -53,6 +53,10 @@ class Loaded(NamedTuple):
     path: Path
     run: Runner
     info: ModelInfo
+
+
+Upload = Callable[[], Array]
+"""Gives an array or tensor once it has arrived where the network runs."""
 
 
 class Taps(NamedTuple):
@@ -128,7 +132,7 @@ class Upsampler:
             (`dkn.depth.alignment`); None: with a model for real sensors. For frames that follow each other
             `dkn.depth.alignment.ColorAlignment` is steadier.
         compile_first: on a CPU, the first frame waits until all is compiled beside the network, which takes some
-            seconds the first time after installation. If not, PyTorch serves until then, slower.
+            seconds the first time after installation. If not, NumPy serves until then, slower.
 
     `fill_holes` to `align_color` are attributes too, and `options` all of them: what is set counts from the next frame
     on. Any number of threads may share one; they take turns. A copy, or what is unpickled in another process, has the
@@ -152,7 +156,7 @@ class Upsampler:
         model: str | Path = DEFAULT_MODEL,
         *,
         scale: float | None = None,
-        device: str | torch.device = "auto",
+        device: object = "auto",
         engine: str = "auto",
         precision: str = "auto",
         fill_holes: bool | str = "none",
@@ -191,7 +195,7 @@ class Upsampler:
         self._latest: Loaded | None = None
         self._loaded: dict[Path, Loaded] = {}
         self._path_by_scale: dict[float, Path] = {}
-        self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
+        self._graphs = _graphs(self.device) if self.device.type == "cuda" else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _make, (type(self), self._options | asdict(self.options))
@@ -251,9 +255,9 @@ class Upsampler:
                 self._path_by_scale[scale] = find_model(self._model, scale)
             path = self._path_by_scale[scale]
             if path not in self._loaded:
-                with compiling(first=self._compile_first) if self.device.type == "cpu" else nullcontext():
-                    network, info = checkpoint.load(path)
-                    self._loaded[path] = Loaded(path, Runner(network, self._plan, self._candidates), info)
+                with compiling(first=self._compile_first) if self.device == CPU else nullcontext():
+                    weights, info = checkpoint.read(path)
+                    self._loaded[path] = Loaded(path, Runner(weights, self._plan, self._candidates), info)
             self._latest = self._loaded[path]
             return self._latest
 
@@ -320,22 +324,23 @@ class Upsampler:
         model = self._model_for(color, depth)
         engine = model.run.engine
         if self._graphs is not None and engine.capturable:
-            whole = partial(_upsample, size=size, info=model.info, run=engine, options=options)
+            whole = partial(_upsample, size=size, info=model.info, run=engine, options=options, device=engine.device)
             result = self._graphs(str(engine), (engine, options), whole, color, depth)
             if result is not None:
                 return result
         while True:
             device = model.run.engine.device
             try:
-                with torch.inference_mode():
-                    # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
-                    uploads = [partial(_upload, array, device) for array in (color, depth)]
-                    on_device = _upsample(*uploads, size=size, info=model.info, run=model.run, options=options)
-                    return on_device.cpu().numpy()
+                upsample = partial(_upsample, size=size, info=model.info, run=model.run, options=options, device=device)
+                if device != CPU:
+                    return _on_gpu(upsample, color, depth)
+                # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
+                result = upsample(*(partial(np.array, array, order="C") for array in (color, depth)))
+                return np.asarray(result)
             except DeviceChanged:
                 continue  # the next engine computes elsewhere, and takes the arrays there
             except RuntimeError as error:  # a GPU that is lost shows at the first call to it, whichever that is
-                if device.type == "cpu":
+                if device == CPU:
                     raise
                 model.run.give_up(device, error)
 
@@ -347,24 +352,28 @@ class Upsampler:
 
         Raises:
             ImageError: arrays of another shape or type, or a pixel outside the image.
+            ConfigError: PyTorch is missing.
         """
         _check(color, depth)
         height, width = color.shape[:2]
         for x, y in pixels:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
-        low = torch.from_numpy(np.array(depth, np.float32, order="C"))[None, None]
-        options = self.options
-        valid = validity(low, options.min_depth, options.max_depth)
-        if not bool(valid.any()):
+        network = self._model_for(color, depth).run.weights.network()
+        import torch
+
+        low, options = np.asarray(depth, np.float32), self.options
+        whole, stage = low[None, None], stages("cpu")
+        valid = stage.validity(whole, options.min_depth, options.max_depth)
+        if not valid.any():
             raise ImageError("the depth has no valid pixel")
         model = self._model_for(color, depth)
-        prepared = prepare(low, valid, (height, width), model.info.depth_range, model.info.network.depth_channels)
-        network = model.run.network
+        channels = model.info.network.depth_channels
+        shown = stage.prepare(whole, valid, (height, width), model.info.depth_range, channels).shown
+        guide = np.array(self._aligned(color, low, options), order="C")
         with torch.inference_mode():
-            guide = np.array(self._aligned(color, low[0, 0].numpy(), options), order="C")
             guidance = torch.from_numpy(guide)[None].permute(0, 3, 1, 2)
-            weights, offsets = network.kernels(guidance.float() / 255, prepared.shown)
+            weights, offsets = network.kernels(guidance.float() / 255, torch.from_numpy(shown))
         found = []
         for x, y in pixels:
             shift = 0 if offsets is None else offsets[0, :, y, x].view(-1, 2) * network.config.offset_unit
@@ -376,8 +385,23 @@ class Upsampler:
         return self.load(self._scale or math.sqrt(color.shape[0] * color.shape[1] / depth.size))
 
 
-def _upload(array: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.array(array, order="C")).to(device)
+def _graphs(device: Device) -> Graphs:
+    import torch
+
+    from dkn.engines.cuda_graph import Graphs
+
+    return Graphs(torch.device(str(device)))
+
+
+def _on_gpu(upsample: partial[Array], color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    import torch
+
+    def upload(array: np.ndarray) -> Array:
+        return torch.from_numpy(np.array(array, order="C")).to(str(upsample.keywords["device"]))
+
+    with torch.inference_mode():
+        result: np.ndarray = upsample(*(partial(upload, array) for array in (color, depth))).cpu().numpy()
+    return result
 
 
 def _measured(low: np.ndarray, options: Options) -> np.ndarray:
@@ -389,9 +413,9 @@ def _known_or_small(color: np.ndarray, low: np.ndarray, result: np.ndarray, opti
     """(H, W) bool: where something was measured, or a small hole is."""
     sensed = _measured(low, options)
     small = small_holes(sensed, options.hole_width * math.sqrt(3 * low.size / color.size))
-    known, maps = np.isfinite(sensed) | small, (torch.from_numpy(m)[None, None] for m in (sensed, result))
-    guide = torch.from_numpy(np.array(color, order="C"))
-    return np.asarray(upsample_validity(torch.from_numpy(known)[None, None], guide, *maps)[0, 0].numpy())
+    known, depths = np.isfinite(sensed) | small, (array[None, None] for array in (sensed, result))
+    found = stages("cpu").known(known[None, None], np.array(color, order="C"), *depths)
+    return np.asarray(found[0, 0])
 
 
 def _upsample(
@@ -400,16 +424,16 @@ def _upsample(
     *,
     size: tuple[int, int],
     info: ModelInfo,
-    run: Callable[[Tensor, Tensor], Tensor],
+    run: Callable[[Array, Array], Array],
     options: Options,
-) -> Tensor:
+    device: Device,
+) -> Array:
     """Everything on the device, from (H, W, 3) uint8 and (h, w) float32 to (H, W). On a GPU, nothing in it waits
     for a value; colour, the larger of the two, may still be arriving while depth is prepared."""
-    low = depth()[None, None]
-    stage = stages(low.device)
+    low, stage = depth()[None, None], stages(str(device))
     valid = stage.validity(low, options.min_depth, options.max_depth)
-    if is_readable(valid) and not bool(valid.any()):
-        return low.new_full(size, math.nan)  # a camera that is covered costs nothing
+    if isinstance(valid, np.ndarray) and not valid.any():
+        return np.full(size, np.nan, np.float32)  # a camera that is covered costs nothing
     prepared = stage.prepare(low, valid, size, info.depth_range, info.network.depth_channels)
     bounds = stage.local_range(prepared.filled, valid, size, info.network.window // 2)
     guide = color()

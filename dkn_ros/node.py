@@ -41,7 +41,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from dkn import DknError, ImageError, Upsampler
-from dkn.depth import to_metres
+from dkn.depth.units import to_metres
 from dkn_ros import messages
 from dkn_ros.fast_dds import transport_advice
 from dkn_ros.messages.calibration import info_problem, registration_problem

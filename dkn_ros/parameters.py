@@ -27,7 +27,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from dkn.depth.holes import FILLS, WIDTH
+from dkn.depth.holes.small import FILLS, WIDTH
 from dkn.engines import ENGINES, PRECISIONS
 from dkn.errors import ConfigError
 from dkn_ros.messages import MAX_PIXELS

@@ -27,8 +27,8 @@ import numpy as np
 
 from dkn import CheckpointError, Upsampler, checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, family, find_model
-from dkn.depth import reduce_color
 from dkn.depth.alignment import ColorAlignment, Displacement
+from dkn.depth.grid import reduce_color
 from dkn.depth.temporal import TemporalFilter
 from dkn.engines.folding import flops
 from dkn.engines.selection.memory import last_size, recall, remember
@@ -55,10 +55,10 @@ def cost_of_dkn(upsampler: Upsampler, scale: float) -> str | None:
     if loaded.info.network.architecture != "dkn":
         return None
     try:
-        usual, usual_info = checkpoint.load(find_model(DEFAULT_MODEL, scale))
+        usual, usual_info = checkpoint.read(find_model(DEFAULT_MODEL, scale))
     except CheckpointError:
         return None
-    ratio = flops(loaded.run.network, (640, 480)) / flops(usual, (640, 480))
+    ratio = flops(loaded.run.weights, (640, 480)) / flops(usual, (640, 480))
     words = [f"{loaded.path.stem} takes {ratio:.0f} times the operations of {DEFAULT_MODEL}"]
     ours, theirs = (_tested(model) for model in (loaded.info, usual_info))
     if ours and theirs:
@@ -93,7 +93,7 @@ def _check(options: Options) -> None:
     Raises:
         CheckpointError: there is no such model, or it is damaged.
     """
-    checkpoint.load(find_model(options.mode, options.scale or STARTUP_SCALE))
+    checkpoint.read(find_model(options.mode, options.scale or STARTUP_SCALE))
 
 
 def _subject(mode: str, depth: np.ndarray | None = None) -> str:

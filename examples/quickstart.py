@@ -24,7 +24,7 @@ import numpy as np
 
 from dkn import Upsampler
 from dkn.data.rendered.room import render_sequence
-from dkn.depth import upsample_bicubic
+from dkn.depth.resample import upsample_bicubic
 from dkn.utils.image_io import write_image
 from dkn.utils.visualize import figure
 

@@ -31,7 +31,8 @@ from torch import nn
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.engines.selection import autotuning
-from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import KernelNetwork, build
 
 # Without a GPU, Triton's kernels run in its interpreter. Triton reads this when it is imported, whoever imports it.
 if not torch.cuda.is_available():

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -35,7 +36,8 @@ from safetensors.torch import save_file
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.errors import CheckpointError
-from dkn.networks import NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
 
 STREAMS = {"ImageKernel": 3, "DepthKernel": 1}
 
@@ -164,7 +166,8 @@ def test_weights_of_another_network(tmp_path, make_model):
     refused(rewrite(path, {"network": wider}), "do not fit")
     refused(rewrite(make_model(path), drop="depth_stream.heads.weights.bias"), "do not fit")
     refused(rewrite(make_model(path), add="depth_stream.extra"), "do not fit")
-    refused(rewrite(make_model(path), {"network": '{"n1": 8.5, "n2": 8}'}), "do not fit")
+    refused(rewrite(make_model(path), {"network": '{"n1": 8.5, "n2": 8}'}), "whole numbers")
+    refused(rewrite(make_model(path), {"network": '{"n1": 8.0, "n2": 8}'}), "whole numbers")
 
 
 def test_weights_that_are_not_finite(tmp_path, make_model):
@@ -180,6 +183,37 @@ def test_weights_that_are_not_finite(tmp_path, make_model):
         metadata = file.metadata()
     save_file(network.state_dict(), path, metadata)  # as another program might
     refused(path, "not finite")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_in_other_numbers(tmp_path, make_model, dtype):
+    path = make_model(tmp_path / "m.safetensors")
+    network, info = checkpoint.load(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file(network.to(dtype).state_dict(), path, metadata)
+    loaded, its_info = checkpoint.load(path)
+    assert its_info == info
+    for name, tensor in loaded.state_dict().items():
+        torch.testing.assert_close(tensor, network.float().state_dict()[name])
+
+
+def test_numbers_that_cannot_be(tmp_path, make_model):
+    path = make_model(tmp_path / "m.safetensors")
+    network, _ = checkpoint.load(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    state = network.state_dict()
+    variance = next(name for name in state if name.endswith("running_var"))
+    for value, words in ((-1.0, "negative"), (torch.nan, "not finite")):
+        save_file(state | {variance: torch.full_like(state[variance], value)}, path, metadata)
+        refused(path, words, variance)
+    large = {name: tensor.double() for name, tensor in state.items()}
+    save_file(large | {variance: torch.full_like(large[variance], 1e300)}, path, metadata)
+    refused(path, "not finite")
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in state.items()}, path, metadata)
+    with contextlib.suppress(CheckpointError):  # or it is read, where NumPy knows them
+        checkpoint.load(path)
 
 
 # --- The authors' files -------------------------------------------------------------------------------------------
@@ -274,6 +308,19 @@ def test_incomplete_released_checkpoints(tmp_path):
 def test_released_checkpoints_with_something_else_inside(tmp_path, name, value):
     torch.save({**released("fdkn"), name: value}, tmp_path / "FDKN_8x.pth")
     refused(tmp_path / "FDKN_8x.pth")
+
+
+def test_released_checkpoints_in_other_numbers(tmp_path):
+    path, plain = tmp_path / "FDKN_8x.pth", released("fdkn")
+    torch.save(
+        {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in plain.items()}, path
+    )
+    half, _ = checkpoint.read(path)
+    torch.save({name: torch.nn.Parameter(t) if t.is_floating_point() else t for name, t in plain.items()}, path)
+    whole, _ = checkpoint.read(path)
+    assert all(np.allclose(half.arrays[name], array, rtol=0.01) for name, array in whole.arrays.items())
+    torch.save({**plain, "DepthKernel.conv1.weight": plain["DepthKernel.conv1.weight"].to_sparse()}, path)
+    refused(path)
 
 
 def test_released_checkpoints_of_other_names(tmp_path):

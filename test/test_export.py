@@ -25,7 +25,7 @@ import torch
 from dkn import checkpoint
 from dkn.cli import main
 from dkn.errors import CheckpointError, ConfigError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

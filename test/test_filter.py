@@ -27,7 +27,7 @@ import dkn
 from dkn import checkpoint
 from dkn.errors import CheckpointError, ConfigError, ImageError
 from dkn.filter import TASKS, Filter, context, tiles
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from PIL import Image
 from dkn import Upsampler, checkpoint
 from dkn.checkpoint import family, find_model
 from dkn.data.rendered.room import render_sequence
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.errors import CheckpointError
 from dkn.utils import paths
 

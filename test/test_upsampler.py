@@ -21,9 +21,10 @@ import copy
 import inspect
 import math
 import pickle
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,15 +35,16 @@ from PIL import Image
 
 from dkn import checkpoint
 from dkn.cli import upsample as upsample_command
-from dkn.depth import upsample_bicubic
-from dkn.depth.holes.validity import LEAST_SCALE
+from dkn.depth.resample import upsample_bicubic
+from dkn.depth.stages.base import LEAST_SCALE
 from dkn.engines import Runner
 from dkn.engines.selection import autotuning
 from dkn.engines.selection.autotuning import fastest
 from dkn.errors import CheckpointError, ConfigError, ImageError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
+from dkn.ops.rows import thread_count
 from dkn.upsampler import Upsampler
-from dkn.utils.device import has_native_bf16
+from dkn.utils.device import CPU, has_native_bf16
 from dkn_ros.parameters import Options
 
 NAN = math.nan
@@ -200,7 +202,7 @@ def test_a_frame_without_depth_stays_without(nothing, fill):
 
 
 def test_a_frame_without_depth_costs_no_inference(upsample, monkeypatch):
-    idle = SimpleNamespace(device=torch.device("cpu"), capturable=False)  # cannot be called
+    idle = SimpleNamespace(device=CPU, capturable=False)  # cannot be called
     monkeypatch.setattr(upsample.load(8).run, "engine", idle)
     assert np.isnan(upsample(frame((24, 32), (3, 4))[0], np.zeros((3, 4), np.float32))).all()
 
@@ -418,8 +420,8 @@ def test_threads_may_share_one(small_model, make_scene):
 
 def test_threads_load_a_model_once(small_model, monkeypatch):
     begun = []
-    load = checkpoint.load
-    monkeypatch.setattr(checkpoint, "load", lambda path: begun.append(path) or time.sleep(0.1) or load(path))
+    read = checkpoint.read
+    monkeypatch.setattr(checkpoint, "read", lambda path: begun.append(path) or time.sleep(0.1) or read(path))
     upsampler = Upsampler(small_model, device="cpu", engine="torch")
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(upsampler.load, [8, 8])
@@ -520,3 +522,16 @@ def test_engines_timed_beforehand_are_remembered(make_model, tmp_path, monkeypat
     later.load(8)
     assert later.engine_times == times
     assert later.engine_name == fastest(times)
+
+
+def test_frames_go_on_while_pytorch_is_imported(small_model, monkeypatch):
+    """Another thread may do so: it is there then, without its functions."""
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert thread_count() >= 1
+
+
+def test_taps_without_pytorch(small_model, monkeypatch):
+    upsampler = Upsampler(small_model, device="cpu")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match="pip install torch"):
+        upsampler.taps(COLOR, DEPTH, [(1, 1)])

@@ -36,8 +36,9 @@ from tqdm import tqdm
 
 from dkn.checkpoint import DEFAULT_MODEL
 from dkn.data.registry import named, open_dataset
-from dkn.depth import degrade, near_edges
 from dkn.depth.alignment import displacement, moved
+from dkn.depth.degradation import degrade
+from dkn.depth.edges import near_edges
 from dkn.upsampler import Upsampler
 from dkn.utils.arguments import limited
 from dkn.utils.tables import markdown

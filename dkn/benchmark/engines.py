@@ -32,24 +32,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dkn import checkpoint
 from dkn.benchmark.scene import SCALE, make_scene
 from dkn.benchmark.timing import describe, interleave
 from dkn.checkpoint import find_model
-from dkn.depth import prepare
+from dkn.depth.network_input import prepare
 from dkn.engines import ENGINES, Choice, candidates, plan
+from dkn.engines.base import Array
 from dkn.engines.folding import flops
 from dkn.engines.reference import ReferenceEngine
 from dkn.engines.selection.autotuning import fastest as fastest_of
 from dkn.engines.selection.autotuning import subject
 from dkn.engines.selection.memory import recall, remember
 from dkn.errors import CheckpointError
-from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
+from dkn.networks.weights import Weights
 from dkn.upsampler import Upsampler
 from dkn.utils.arguments import at_least_one
-from dkn.utils.device import choose_device
+from dkn.utils.device import CPU, Device, choose_device
 
 DEPTH_RANGE = 10.0  # metres
 SIZES = ((320, 240), (640, 480), (960, 540), (1280, 720), (1920, 1080))
@@ -143,15 +145,15 @@ def benchmark(
     """
     at_least_one(runs=runs)
     target = choose_device(device)
-    network, name, path = open_network(model)
+    weights, name, path = open_model(model)
     color, low = make_scene(size)
     choices = _choices(target, engines, precision, every_precision)
-    images = _normalised(network, color, low, target)
+    images = _normalised(weights.config, color, low, target)
     turns: dict[str, Callable[[], object]] = {}
-    outputs: dict[str, Tensor] = {}
+    outputs: dict[str, np.ndarray] = {}
     for choice in choices:
-        engine = choice.make(network)
-        outputs[str(choice)] = engine(*images).float().cpu()
+        engine = choice.make(weights)
+        outputs[str(choice)] = _on_host(engine(*images))
         turns[str(choice)] = partial(engine, *images)
     fastest = next((choice for choice in choices if choice.name != "reference"), None)
     if path is not None and fastest is not None:
@@ -159,13 +161,13 @@ def benchmark(
         turns["whole"] = partial(upsampler, color, low)
     times = interleave(turns, runs, f"{name} {size[0]}x{size[1]}", target)
     reference = str(choices[-1])
-    compared = subject(network.config, choices[:-1] if every_precision else candidates(target))
+    compared = subject(weights.config, choices[:-1] if every_precision else candidates(target))
     if every_precision:
         measured = {str(choice): 1e3 * times[str(choice)] for choice in choices[:-1]}
         remember(compared, (size[1], size[0]), measured)
     results = []
     for choice in choices:
-        error = DEPTH_RANGE * (outputs[str(choice)] - outputs[reference]).abs()
+        error = DEPTH_RANGE * np.abs(outputs[str(choice)] - outputs[reference])
         results.append(
             Result(
                 choice.name,
@@ -194,20 +196,21 @@ def profile(
     """
     at_least_one(runs=runs)
     target = choose_device(device)
-    network, name, _ = open_network(model)
-    images = _normalised(network, *make_scene(size), target)
+    weights, name, _ = open_model(model)
+    images = _normalised(weights.config, *make_scene(size), target)
     _, depth = images
     best, reference = plan(target)[0], plan(target, "reference")[0]
-    engines = {str(choice): choice.make(network) for choice in (reference, best)}
+    engines = {str(choice): choice.make(weights) for choice in (reference, best)}
     turns: dict[tuple[str, str], Callable[[], object]] = {}
     for title, engine in engines.items():
         turns[title, "whole"] = partial(engine, *images)
         parts: Any = engine  # whose methods below are not every engine's
         if isinstance(engine, ReferenceEngine):
+            tensors = [torch.as_tensor(image) for image in images]
             with torch.inference_mode():
-                kernels = parts.kernels(*images)
-            turns[title, "convolutions"] = torch.inference_mode()(partial(parts.kernels, *images))
-            turns[title, "average"] = torch.inference_mode()(partial(parts.average, depth, *kernels))
+                kernels = parts.kernels(*tensors)
+            turns[title, "convolutions"] = torch.inference_mode()(partial(parts.kernels, *tensors))
+            turns[title, "average"] = torch.inference_mode()(partial(parts.average, tensors[1], *kernels))
         elif hasattr(engine, "images"):  # of a GraphEngine, whose packages need not be there
             given = parts.images(*images)
             features = {key: np.array(value) for key, value in parts.features(given).items()}
@@ -240,18 +243,19 @@ def sweep(
     points = []
     for architecture, k in product(architectures, kernel_sizes):
         torch.manual_seed(0)
-        network = build(NetworkConfig(architecture=architecture, kernel_size=k)).eval()  # type: ignore[arg-type]
-        engine = choice.make(network)
+        config = NetworkConfig(architecture=architecture, kernel_size=k)  # type: ignore[arg-type]
+        weights = Weights.of(build(config))
+        engine = choice.make(weights)
         for size in sizes:
-            images = _normalised(network, *make_scene(size), target)
+            images = _normalised(config, *make_scene(size), target)
             title = f"{architecture} k={k} {size[0]}x{size[1]}"
             seconds = interleave({"": partial(engine, *images)}, runs, title, target)
-            points.append(Point(architecture, k, f"{size[0]}x{size[1]}", 1e3 * seconds[""], flops(network, size) / 1e9))
+            points.append(Point(architecture, k, f"{size[0]}x{size[1]}", 1e3 * seconds[""], flops(weights, size) / 1e9))
     return points
 
 
-def open_network(model: str) -> tuple[KernelNetwork, str, Path | None]:
-    """A network, what to call it, and its file; random weights where an architecture has no model yet.
+def open_model(model: str) -> tuple[Weights, str, Path | None]:
+    """Weights, what to call them, and its file; random weights where an architecture has no model yet.
 
     Raises:
         CheckpointError: no such model.
@@ -262,11 +266,12 @@ def open_network(model: str) -> tuple[KernelNetwork, str, Path | None]:
         if model not in ("fdkn", "dkn"):
             raise
         torch.manual_seed(0)
-        return build(NetworkConfig(architecture=model)).eval(), f"{model} (random weights)", None  # type: ignore[arg-type]
-    return checkpoint.load(path)[0], path.stem, path
+        config = NetworkConfig(architecture=model)  # type: ignore[arg-type]
+        return Weights.of(build(config)), f"{model} (random weights)", None
+    return checkpoint.read(path)[0], path.stem, path
 
 
-def _choices(device: torch.device, engines: list[str] | None, precision: str, every_precision: bool) -> list[Choice]:
+def _choices(device: Device, engines: list[str] | None, precision: str, every_precision: bool) -> list[Choice]:
     """In the order of `ENGINES`, the reference last."""
     if every_precision and (timed := candidates(device, precision=precision)):
         choices = [choice for choice in timed if engines is None or choice.name in engines]
@@ -278,44 +283,23 @@ def _choices(device: torch.device, engines: list[str] | None, precision: str, ev
     return sorted([*choices, *plan(device, "reference")], key=lambda choice: order.index(choice.name))
 
 
-def _normalised(network: KernelNetwork, color: np.ndarray, low: np.ndarray, device: torch.device) -> list[Tensor]:
+def _normalised(config: NetworkConfig, color: np.ndarray, low: np.ndarray, device: Device) -> list[Array]:
     """What an engine takes: colour and depth."""
     depth = torch.from_numpy(low)[None, None]
     size = color.shape[0], color.shape[1]
-    shown = prepare(depth, depth.isfinite(), size, DEPTH_RANGE, network.config.depth_channels).shown
-    return [torch.from_numpy(color)[None].to(device), shown.to(device)]
+    shown = prepare(depth, depth.isfinite(), size, DEPTH_RANGE, config.depth_channels).shown
+    images = [torch.from_numpy(color)[None], shown]
+    return [image.numpy() if device == CPU else image.to(str(device)) for image in images]
+
+
+def _on_host(result: Array) -> np.ndarray:
+    return np.asarray(result if isinstance(result, np.ndarray) else result.float().cpu())
 
 
 def _peak_mb(model: str, size: tuple[int, int], choice: Choice) -> float:
     """Of a fresh process: what ran here before must not count."""
     job = {"model": model, "size": size, "device": str(choice.device), "engine": choice.name}
     job["precision"] = choice.precision
-    command = [sys.executable, "-m", "dkn.benchmark.engines", json.dumps(job)]
+    command = [sys.executable, "-m", "dkn.benchmark.peak_memory", json.dumps(job)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout)
-
-
-def _upsample_once(model: str, size: tuple[int, int], device: str, engine: str, precision: str) -> float:
-    """Three frames as `dkn upsample` would do one; the peak of memory in MB."""
-    rng = np.random.default_rng(0)  # noise: a renderer would count too
-    color = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
-    low = 2 + rng.random((size[1] // SCALE, size[0] // SCALE), np.float32)
-    network, _, path = open_network(model)
-    if path is None:  # an Upsampler takes files
-        target = torch.device(device)
-        run = plan(target, engine, precision)[0].make(network)
-        once: Callable[[], object] = partial(run, *_normalised(network, color, low, target))
-    else:
-        once = partial(Upsampler(path, device=device, engine=engine, precision=precision), color, low)
-    for _ in range(3):
-        once()
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    # getrusage would count what the parent held when it forked.
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1e3
-
-
-if __name__ == "__main__":
-    job = json.loads(sys.argv[1])
-    print(_upsample_once(**job | {"size": tuple(job["size"])}))

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from dkn.checkpoint import DEFAULT_MODEL
 from dkn.data.rendered.room import render_sequence
-from dkn.depth import kinect_noise
+from dkn.depth.sensor import kinect_noise
 from dkn.depth.temporal import TemporalFilter
 from dkn.upsampler import Upsampler
 from dkn.utils.tables import markdown

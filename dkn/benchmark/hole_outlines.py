@@ -40,8 +40,9 @@ import torch
 from dkn.checkpoint import DEFAULT_MODEL
 from dkn.data.recording import Recording
 from dkn.data.rendered.room import Scene, render_frame
-from dkn.depth import kinect_noise, resize_mask
-from dkn.depth.holes import upsample_validity
+from dkn.depth.holes.validity import upsample_validity
+from dkn.depth.resample import resize_mask
+from dkn.depth.sensor import kinect_noise
 from dkn.evaluation.metrics import flying_pixels
 from dkn.upsampler import Upsampler
 from dkn.utils.tables import markdown

@@ -27,7 +27,7 @@ from dkn.benchmark.scene import SCALE
 from dkn.benchmark.timing import describe, interleave
 from dkn.checkpoint import DEFAULT_MODEL, family, find_model
 from dkn.data.sample import Dataset
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.errors import ConfigError
 from dkn.evaluation.baselines import BASELINES
 from dkn.evaluation.protocol import Method, bicubic, evaluate

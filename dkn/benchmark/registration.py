@@ -30,7 +30,7 @@ import numpy as np
 
 from dkn.data.rendered.raycast import Array, trace_any
 from dkn.data.rendered.room import Scene
-from dkn.depth import Depth
+from dkn.depth.units import Depth
 from dkn.evaluation.metrics import flying_pixels
 from dkn.evaluation.protocol import Method
 from dkn.geometry import POINT_FLOATS, CameraModel, PointCloud, Registration

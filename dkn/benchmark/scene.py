@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 
 from dkn.data.rendered.room import Scene
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 
 SCALE = 8
 

@@ -24,16 +24,15 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from dkn.utils.device import instruction_sets
+from dkn.ops.rows import thread_count
+from dkn.utils.device import Device, instruction_sets
 from dkn.utils.machine import processor
 
 WARM_UP = 1
 Key = TypeVar("Key")
 
 
-def interleave(
-    turns: Mapping[Key, Callable[[], object]], runs: int, title: str, device: torch.device
-) -> dict[Key, float]:
+def interleave(turns: Mapping[Key, Callable[[], object]], runs: int, title: str, device: Device) -> dict[Key, float]:
     """Median seconds of each function, all of them taking turns."""
     times: dict[Key, list[float]] = {name: [] for name in turns}
     for run in tqdm(range(WARM_UP + runs), desc=title, unit="round", leave=False):
@@ -44,14 +43,14 @@ def interleave(
             started = time.perf_counter()
             turn()
             if device.type == "cuda":
-                torch.cuda.synchronize(device)
+                torch.cuda.synchronize(str(device))
             if run >= WARM_UP:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def describe(device: torch.device) -> str:
+def describe(device: Device) -> str:
     """The device in words."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{processor()} ({instruction_sets()}), {torch.get_num_threads()} threads"
+        return torch.cuda.get_device_name(str(device))
+    return f"{processor()} ({instruction_sets()}), {thread_count()} threads"

@@ -27,7 +27,8 @@ from dkn.benchmark.scene import SCALE, render
 from dkn.benchmark.timing import WARM_UP, describe, interleave
 from dkn.data.sample import Sample
 from dkn.engines.reference import average_by_unfolding
-from dkn.networks import KernelNetwork, NetworkConfig
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import KernelNetwork
 from dkn.training import TrainConfig, Trainer
 from dkn.utils.arguments import at_least_one
 from dkn.utils.device import choose_device

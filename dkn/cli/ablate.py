@@ -23,7 +23,7 @@ from typing import get_args
 from dkn.cli.options import add_data_options, add_fields, given, open_half, set_threads
 from dkn.data.registry import HALVED
 from dkn.experiments import ablation, supplement
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import OPTIMISERS, TrainConfig
 
 TRAINING_OPTIONS = ("batch_size", "crop", "learning_rate", "seed")

@@ -25,7 +25,7 @@ from dkn.errors import ConfigError
 from dkn.evaluation import paper
 from dkn.experiments.denoising import evaluate, methods, table, tune
 from dkn.experiments.noise import STEPS, draw_noisy_batch, recipe
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import LOSSES, Trainer
 from dkn.utils.arguments import spread
 from dkn.utils.tables import write_json

@@ -27,7 +27,7 @@ from dkn.checkpoint import find_model
 from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
 from dkn.data.registry import DATASETS, named, open_dataset
 from dkn.data.sample import Dataset
-from dkn.depth import DEGRADATIONS, degrade
+from dkn.depth.degradation import DEGRADATIONS, degrade
 from dkn.depth.temporal import TemporalFilter
 from dkn.errors import ConfigError
 from dkn.evaluation import Method, bicubic, evaluate, tables
@@ -192,7 +192,7 @@ def _show_kernels(options: argparse.Namespace, dataset: Dataset, scale: int, kin
         name = str(path) if path.stem in outputs else path.stem
         outputs[name] = upsampler(sample.color, low)
         taps[name] = upsampler.taps(sample.color, low, options.show_kernels)
-        window = max(window, upsampler.load(scale).run.network.config.window)
+        window = max(window, upsampler.load(scale).info.network.window)
     start = bicubic(sample.color, low)
     picture = kernel_figure(sample.color, start, outputs, taps, options.show_kernels, window, sample.depth)
     write_image(options.figure, picture)

@@ -30,10 +30,10 @@ from dkn.data.nyu import TRAINING_IMAGES
 from dkn.data.registry import FIRST_VALIDATION_PAIR, HALVED, TRAINABLE, Split, open_dataset
 from dkn.data.sample import Dataset
 from dkn.data.synthetic import Rooms
-from dkn.depth import DEGRADATIONS
+from dkn.depth.degradation import DEGRADATIONS
 from dkn.errors import ConfigError, DataError
 from dkn.experiments.assessment import assess, first_rmse
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training.config import ANY_SCALE, RECIPES, SENSOR_NETWORK, TrainConfig, recipe
 from dkn.training.distributed import Processes, join
 from dkn.training.mixture import Mixture, Part, inputs_of

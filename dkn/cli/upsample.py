@@ -25,8 +25,8 @@ import numpy as np
 
 from dkn.cli.options import add_align_option, add_ensemble_option, add_model_options
 from dkn.data.depth_file import check_depth_type, read_depth, write_depth
-from dkn.depth import upsample_bicubic
-from dkn.depth.holes import FILLS, WIDTH
+from dkn.depth.holes.small import FILLS, WIDTH
+from dkn.depth.resample import upsample_bicubic
 from dkn.ensemble import self_ensemble
 from dkn.errors import DataError
 from dkn.upsampler import Upsampler

@@ -21,8 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dkn.depth import Depth, to_counts, to_metres
-from dkn.depth.units import not_metres
+from dkn.depth.units import Depth, not_metres, to_counts, to_metres
 from dkn.errors import ConfigError, DataError
 from dkn.utils.image_io import read_map, write_image
 

@@ -34,8 +34,8 @@ import numpy as np
 
 from dkn.data.pairs import pictures
 from dkn.data.sample import InMetres, Sample
-from dkn.depth import Depth, near_edges, to_metres
-from dkn.depth.edges import EDGE_MARGIN
+from dkn.depth.edges import EDGE_MARGIN, near_edges
+from dkn.depth.units import Depth, to_metres
 from dkn.errors import DataError, ImageError
 from dkn.utils.image_io import COLOR_TYPES, read_color, read_map, read_stored
 

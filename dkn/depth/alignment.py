@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkn.depth import kernels
+from dkn.depth.grid import reduce_color
 from dkn.depth.kernels import numpy_alignment
-from dkn.depth.resample import reduce_color
 from dkn.depth.units import Depth, measured
 
 try:

@@ -12,102 +12,63 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a frame passes through before and after the network: in PyTorch, or fused into a few launches on a GPU."""
+"""Which implementation of the stages of a frame (`dkn.depth.stages`) serves on a device."""
 
 from __future__ import annotations
 
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-
-import torch
-from torch import Tensor
 
 from dkn.depth import kernels
 from dkn.depth.alignment import compile_search
-from dkn.depth.holes.validity import compile_vote, upsample_validity
-from dkn.depth.network_input import Prepared, compile_mixed_pixels, prepare
-from dkn.depth.resample import clamp, compile_resampling, compiled, local_range, serves
+from dkn.depth.stages.base import Stages
+from dkn.depth.stages.host import BY_NUMPY, compiled
 from dkn.ops import triton_version
 
 log = logging.getLogger("dkn")
 COMPILER = "dkn-compile"
+_ONCE = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Stages:
-    """The same functions by one implementation. Those of PyTorch, below and in the modules they come from, say what
-    they do; the others take one map at a time (N = 1)."""
+def stages(device: str) -> Stages:
+    """The fastest that there are on cpu or, say, cuda:0: of arrays on a CPU, of tensors on CUDA.
 
-    validity: Callable[[Tensor, float, float], Tensor]
-    """`validity`"""
-    prepare: Callable[[Tensor, Tensor, tuple[int, int], float | None, int], Prepared]
-    """`dkn.depth.network_input.prepare`"""
-    local_range: Callable[[Tensor, Tensor, tuple[int, int], int], Tensor]
-    """`dkn.depth.resample.local_range`"""
-    finish: Callable[[Tensor, Prepared, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
-    """`finish`"""
-
-
-def validity(low: Tensor, least: float, most: float) -> Tensor:
-    """Where a depth (1, 1, h, w) is positive, finite, and within these metres: (1, 1, h, w) bool."""
-    if serves(compiled, low):
-        return torch.from_numpy(compiled.within(low[0, 0].numpy(), least, most))[None, None]
-    return (low > 0) & (low >= least) & (low <= most) & low.isfinite()
-
-
-def finish(
-    result: Tensor, prepared: Prepared, bounds: Tensor, low: Tensor, valid: Tensor, color: Tensor, cut: bool
-) -> Tensor:
-    """What the network gave, in metres, within bounds, and NaN where nothing is known.
-
-    Args:
-        result: (1, 1, H, W), in the unit of `prepared`.
-        bounds: (1, 2, h, w) of `local_range`.
-        low, valid: (1, 1, h, w) metres and bool: what was measured.
-        color: (H, W, 3) uint8 RGB.
-        cut: unknown is what `upsample_validity` says; otherwise nothing, unless all of `low` is.
-
-    Returns:
-        (1, 1, H, W) float32.
+    The first time it waits: on a CPU until they are compiled, unless `compiling` is to do that; on CUDA for the device,
+    so that it has to be before a CUDA graph is recorded.
     """
-    metres = clamp(result, bounds, prepared.unit, prepared.start)
-    known = upsample_validity(valid, color, low, metres) if cut else valid.any()
-    return metres.masked_fill_(~known, math.nan)
+    if device == "cpu":
+        return BY_NUMPY if kernels.awaited else _on_cpu()
+    with _ONCE:
+        return _fused(device)
 
 
 @contextmanager
 def compiling(first: bool) -> Iterator[None]:
-    """Compile what a CPU does here after the body, once a process: some seconds, or a part of one where Numba kept it.
+    """Compile what a CPU does here, once a process: some seconds, or a part of one where Numba kept it.
 
     Args:
-        first: no frame may come before it is done. Otherwise a thread does it, and until then, from the body on,
-            PyTorch serves: slower, and with other roundings.
+        first: beside the body, and no frame may come before it is done. Otherwise a thread does it after the body, and
+            until then NumPy serves: slower, and with other roundings.
     """
-    begins = not first and not kernels.awaited and not compile_stages.cache_info().currsize
-    if begins:
-        kernels.awaited = True
+    begins = not first and not kernels.awaited and not _compiled.cache_info().currsize
+    thread = threading.Thread(target=_on_cpu if first else _compile, name=COMPILER)
+    if first:
+        thread.start()
+    kernels.awaited = kernels.awaited or begins
     try:
         yield
     except BaseException:
         kernels.awaited = kernels.awaited and not begins
         raise
+    finally:
+        if first:
+            thread.join()
     if begins:
-        threading.Thread(target=_compile, name=COMPILER).start()
-    elif first:
-        compile_stages()
-
-
-@cache
-def compile_stages() -> None:
-    """Compile them here and now."""
-    for compile_some in (compile_resampling, compile_mixed_pixels, compile_vote, compile_search):
-        if threading.main_thread().is_alive():
-            compile_some()
+        thread.start()
 
 
 def is_compiling() -> bool:
@@ -116,34 +77,41 @@ def is_compiling() -> bool:
 
 
 def _compile() -> None:
-    try:
-        compile_stages()
-    except Exception as error:  # PyTorch goes on
-        if threading.main_thread().is_alive():  # else nobody is left to want to know
-            log.warning("Numba cannot compile (%s); plain PyTorch takes its place", error)
-    else:
-        kernels.awaited = False
+    _on_cpu()
+    kernels.awaited = False
 
 
-PYTORCH = Stages(validity, prepare, local_range, finish)
-
-
-def stages(device: torch.device) -> Stages:
-    """The fastest that there are for tensors on this device. The first time that it is asked, it waits for the device:
-    that has to be before a CUDA graph is recorded."""
-    return _fused(device) if device.type == "cuda" else PYTORCH
+def _on_cpu() -> Stages:
+    with _ONCE:
+        return _compiled()
 
 
 @cache
-def _fused(device: torch.device) -> Stages:
+def _compiled() -> Stages:
+    """Numba's, if it is there and can compile them; otherwise slower and the same."""
+    try:
+        compile_search()
+        return compiled()
+    except ImportError:  # an extra
+        pass
+    except Exception as error:
+        if threading.main_thread().is_alive():  # else nobody is left to want to know
+            log.warning("Numba cannot compile (%s); NumPy takes its place", error)
+    return BY_NUMPY
+
+
+@cache
+def _fused(device: str) -> Stages:
     """Triton's, if it is there, new enough, and solves small problems on this device; a failure is reported, once."""
+    from dkn.depth.stages.pytorch import PYTORCH, upsample_validity
+
     try:
         if not triton_version.is_new_enough():
             return PYTORCH
         from dkn.depth import fused
     except ImportError:
         return PYTORCH
-    found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
+    found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, upsample_validity)
     try:
         error = max(difference(found, device, *case) for case in CASES)
         complaint = "" if error < 1e-3 else f"differ from PyTorch by {error:.1e} m"
@@ -160,10 +128,14 @@ CASES = [((12, 16), (48, 64), 4, True), ((12, 16), (20, 30), 4, True), ((100, 90
 
 
 def difference(
-    candidate: Stages, device: torch.device, small: tuple[int, int], size: tuple[int, int], channels: int, cut: bool
+    candidate: Stages, device: str, small: tuple[int, int], size: tuple[int, int], channels: int, cut: bool
 ) -> float:
     """Largest difference from PyTorch's stages, in metres, on a made-up map with holes; infinite where they disagree
     about what is known in more than single pixels."""
+    import torch
+
+    from dkn.depth.stages.pytorch import PYTORCH
+
     random = torch.Generator().manual_seed(0)
     low = 1 + torch.rand(1, 1, *small, generator=random)
     low[..., 5:] += 2

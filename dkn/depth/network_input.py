@@ -17,38 +17,18 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.depth.resample import fill_holes, resize_bicubic, serves
-from dkn.depth.units import Depth, Mask
+from dkn.depth.stages.base import FLAT, LINES, MIXED, MIXED_EDGES, OCTAVES, STEP, Prepared
 
 try:
     from dkn.depth.kernels import numba_network_input as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
     compiled = None  # type: ignore[assignment]
-
-OCTAVES = 4  # from a scale of 1 to 16
-
-# Of `mixed_pixels`:
-STEP, FLAT = 0.05, 0.25  # an edge is a step of more than this share of the depth; beside it, less than that of the step
-MIXED, MIXED_EDGES = 0.6, 8  # what is assumed before any edge is seen, and how many edges outweigh it
-LINES = 120  # of a larger map, so many rows and columns say enough
-
-
-class Prepared(NamedTuple):
-    """A depth map as input of a network."""
-
-    filled: Tensor
-    """(N, 1, h, w) metres, without holes."""
-    shown: Tensor
-    """(N, C, H, W), C = `depth_channels` of the network; the first · unit + start are metres."""
-    start: Tensor | float
-    unit: Tensor | float
 
 
 def prepare(low: Tensor, valid: Tensor, size: tuple[int, int], depth_range: float | None, channels: int) -> Prepared:
@@ -116,7 +96,7 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
     """
     if serves(compiled, depth):
         maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
-        mixed = [_compiled_mixed_pixels(*pair) for pair in maps]
+        mixed = [compiled.mixed_pixels(*pair) for pair in maps]
         return depth.new_tensor(mixed)[:, None, None, None]
     count = depth.new_full((len(depth), 1, 1, 1), MIXED_EDGES)
     total = MIXED * count
@@ -135,13 +115,3 @@ def mixed_pixels(depth: Tensor, valid: Tensor) -> Tensor:
         total = total + torch.where(edge, 4 * share * (1 - share), 0).sum(dim=(1, 2, 3), keepdim=True)
         count = count + edge.sum(dim=(1, 2, 3), keepdim=True)
     return total / count
-
-
-def compile_mixed_pixels() -> None:
-    """What is compiled here, so that no frame waits for it."""
-    if compiled is not None:
-        _compiled_mixed_pixels(np.ones((6, 6), np.float32), np.ones((6, 6), np.bool_))
-
-
-def _compiled_mixed_pixels(depth: Depth, valid: Mask) -> float:
-    return compiled.mixed_pixels(depth, valid, LINES, STEP, FLAT, MIXED, MIXED_EDGES)

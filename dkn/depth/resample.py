@@ -18,21 +18,19 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.depth import kernels
+from dkn.depth.grid import radii
+from dkn.depth.stages.base import OVERSHOOT
 from dkn.ops.rows import stacked
 
 try:
     from dkn.depth.kernels import numba_resample as compiled
 except ImportError:  # Numba is an extra: without it, slower and the same
     compiled = None  # type: ignore[assignment]
-
-OVERSHOOT = 0.1  # how far, in local ranges, an upsampled depth may leave the values around it
 
 
 def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -115,10 +113,7 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
     Returns:
         (N, 2, h, w): the least and the largest for the pixels of the result that lie in each of the input.
     """
-    radius = radii(depth, size, reach)
-    if serves(compiled, depth):
-        maps = zip(depth.numpy()[:, 0], valid.numpy()[:, 0], strict=True)
-        return torch.from_numpy(stacked([compiled.local_range(d, v, radius, OVERSHOOT) for d, v in maps]))
+    radius = radii((depth.shape[2], depth.shape[3]), size, reach)
     both = torch.cat((depth, -depth), dim=1)  # the largest of the negative is the smallest
     extremes = _local_max(torch.where(valid, both, -math.inf), radius)
     unknown = extremes == -math.inf
@@ -130,37 +125,17 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
     return torch.cat((low - torch.minimum(margin, OVERSHOOT * low.clamp(min=0)), high + margin), dim=1)
 
 
-def radii(depth: Tensor, size: tuple[int, int], reach: int) -> tuple[int, int]:
-    """How many rows and columns of the input around a pixel have an influence: two for the bicubic kernel, and those
-    that the taps can reach; as for `local_range`."""
-    rows, columns = (2 + math.ceil(reach * n / big) for n, big in zip(depth.shape[2:], size, strict=True))
-    return rows, columns
-
-
 def clamp(result: Tensor, bounds: Tensor, unit: Tensor | float = 1.0, start: Tensor | float = 0.0) -> Tensor:
     """result · unit + start, (N, 1, H, W), between the bounds (N, 2, h, w) of the input pixels that its pixels lie
     in."""
-    if serves(compiled, result):
-        maps = zip(result.numpy()[:, 0], bounds.numpy(), strict=True)
-        clamped = [compiled.clamp(r, b[0], b[1], float(unit), float(start)) for r, b in maps]
-        return torch.from_numpy(stacked(clamped)[:, None])
     low, high = F.interpolate(bounds, size=tuple(result.shape[2:]), mode="nearest-exact").chunk(2, dim=1)
     return (result * unit + start).clamp(low, high)
-
-
-def compile_resampling() -> None:
-    """What is compiled here, so that no frame waits for it."""
-    if compiled is not None:
-        low, valid = np.ones((2, 2), np.float32), np.array([[True, False], [True, True]])
-        bounds = compiled.local_range(compiled.fill_holes(low, valid), valid, (1, 1), OVERSHOOT)
-        compiled.clamp(np.ones((6, 6), np.float32), *bounds)
-        compiled.within(low, 0.0, math.inf)
 
 
 def serves(kernel: object, tensor: Tensor) -> bool:
     """Whether a module of `dkn.depth.kernels`, None without Numba, is to take the place of PyTorch for this tensor."""
     on_host = tensor.device.type == "cpu"
-    return kernel is not None and not kernels.awaited and on_host and tensor.dtype == torch.float32
+    return kernel is not None and on_host and tensor.dtype == torch.float32
 
 
 def is_readable(tensor: Tensor) -> bool:
@@ -181,17 +156,6 @@ def _local_max(x: Tensor, radius: tuple[int, int]) -> Tensor:
             x = torch.maximum(x.narrow(axis, 0, length), x.narrow(axis, step, length))
             reached += step
     return x
-
-
-def reduce_color(color: np.ndarray, decimation: int) -> np.ndarray:
-    """(H, W, 3) uint8 → (⌊H/n⌋, ⌊W/n⌋, 3) for n = `decimation`: the mean over the area of each pixel."""
-    if decimation == 1:
-        return color
-    height, width = (max(1, n // decimation) for n in color.shape[:2])
-    mirrored = color.strides[2] < 0  # a view of BGR: OpenCV takes it faster as it lies in memory
-    pixels = np.ascontiguousarray(color[..., ::-1] if mirrored else color)
-    reduced = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    return reduced[..., ::-1] if mirrored else reduced
 
 
 def upsample_bicubic(depth: np.ndarray, size: tuple[int, int], fill: bool = False) -> np.ndarray:

@@ -15,7 +15,7 @@
 """How a network is run: several engines that give the same depth, and the choice between them.
 
 reference   the paper's own formulation, float32; what the others are checked against, never chosen by itself
-torch       PyTorch alone; always there
+torch       PyTorch alone; wherever it is installed
 onnx        ONNX Runtime for the convolutions, Numba for the average; CPU
 openvino    OpenVINO for the convolutions, Numba for the average; CPU
 cuda        PyTorch for the convolutions, Triton for the heads and the average; CUDA
@@ -26,7 +26,7 @@ times the others beside it and lets the fastest take over.
 
 from dkn.engines.base import PRECISIONS, Engine
 from dkn.engines.registry import ENGINES, Choice, candidates, plan
-from dkn.engines.runner import TOLERANCE, DeviceChanged, Runner, difference_from_reference
+from dkn.engines.runner import TOLERANCE, DeviceChanged, Runner, difference_from_plain
 
 __all__ = [
     "ENGINES",
@@ -37,6 +37,6 @@ __all__ = [
     "Engine",
     "Runner",
     "candidates",
-    "difference_from_reference",
+    "difference_from_plain",
     "plan",
 ]

@@ -19,13 +19,10 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
-from torch import Tensor
-
-from dkn.networks import KernelNetwork
+from dkn.networks.weights import Weights
+from dkn.utils.device import Device
 from dkn.utils.memory import give_back
 
 log = logging.getLogger("dkn")
@@ -34,12 +31,16 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """Of the convolutions, best first. Depth, coordinates and sums are always float32."""
 
 
+Array = Any
+"""On a CPU an array of NumPy, on CUDA a tensor of PyTorch, which is not needed otherwise."""
+
+
 class Engine(ABC):
     """Runs one network, eq. (3) or (7), in evaluation mode.
 
     Args:
-        network: stays as it is.
-        device: of the tensors that come and go.
+        weights: of the network.
+        device: where the arrays lie that come and go.
         precision: of the convolutions, one of those that `dkn.engines.registry.ENGINES` has for it.
     """
 
@@ -47,11 +48,11 @@ class Engine(ABC):
     capturable: ClassVar[bool] = False
     """Whether a CUDA graph can hold a call: nothing in it waits for the GPU or depends on what an image shows."""
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
-        self.config, self.device, self.precision = network.config, device, precision
+    def __init__(self, weights: Weights, device: Device, precision: str):
+        self.config, self.device, self.precision = weights.config, device, precision
 
     @abstractmethod
-    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+    def __call__(self, color: Array, depth: Array) -> Array:
         """The network's output.
 
         Args:
@@ -65,15 +66,6 @@ class Engine(ABC):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.device.type}, {self.precision})"
-
-
-def without_tf32(benchmark: bool = False) -> AbstractContextManager[None]:
-    """Where float32 has to be float32 on CUDA too: cuDNN would cut its inputs to 10 bits.
-
-    Args:
-        benchmark: let cuDNN time its algorithms on each new shape; of use where the same shapes come again and again.
-    """
-    return torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, allow_tf32=False)
 
 
 T = TypeVar("T")

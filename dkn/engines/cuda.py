@@ -24,7 +24,6 @@ Nothing here asks the GPU for a value: the engine can be captured in a CUDA grap
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,12 +34,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.engines.base import Engine, log
+from dkn.engines.base import log
 from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
+from dkn.engines.pytorch import TensorEngine
 from dkn.engines.triton_heads import pack, upsample
 from dkn.errors import ConfigError
-from dkn.networks import STRIDE, KernelNetwork
-from dkn.utils.device import DTYPES
+from dkn.networks.config import STRIDE
+from dkn.networks.weights import Weights
+from dkn.utils.device import Device
+from dkn.utils.tensors import DTYPES
 
 PER_LEVEL = 2.0**-8  # bytes → float16, exactly; 1/255 is left to the weights
 
@@ -59,7 +61,7 @@ def layers_joined(device: torch.device) -> int:
     return 6 if torch.cuda.get_device_properties(device).multi_processor_count >= MANY else 0
 
 
-class CudaEngine(Engine):
+class CudaEngine(TensorEngine):
     """The fastest way through a network on an NVIDIA GPU. Computes the same on the CPU, slowly, for tests.
 
     The arguments after the first three choose between ways to compute the same. The defaults were the fastest on an
@@ -85,8 +87,8 @@ class CudaEngine(Engine):
 
     def __init__(
         self,
-        network: KernelNetwork,
-        device: torch.device,
+        weights: Weights,
+        device: Device,
         precision: str,
         *,
         joined: int | None = None,
@@ -94,21 +96,20 @@ class CudaEngine(Engine):
         dilated: bool = True,
         most_pixels: int = 2**20,
     ):
-        super().__init__(network, device, precision)
+        super().__init__(weights, device, precision)
         if self.config.architecture not in ("fdkn", "dkn"):
             raise ConfigError(f"the cuda engine runs FDKN and DKN, not {self.config.architecture}: use torch")
         dtype = DTYPES[precision]
-        streams = [_of_parts(stream, dtype, self.config.phases**2) for stream in fold(network)]
-        self._heads = pack(copy.deepcopy(network).to(device), dtype)
+        streams = [_of_parts(stream, dtype, self.config.phases**2) for stream in fold(weights)]
+        self._heads = pack(weights.network().to(self.torch_device), dtype)
         self._features: _FDKNFeatures | _DKNFeatures
         if self.config.architecture == "fdkn":
-            joined = layers_joined(device) if joined is None else joined
-            self._features = _FDKNFeatures(streams, device, dtype, joined, grouped)
+            joined = layers_joined(self.torch_device) if joined is None else joined
+            self._features = _FDKNFeatures(streams, self.torch_device, dtype, joined, grouped)
         else:
-            self._features = _DKNFeatures(streams, device, dtype, dilated, most_pixels)
+            self._features = _DKNFeatures(streams, self.torch_device, dtype, dilated, most_pixels)
 
-    @torch.inference_mode()
-    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+    def run(self, color: Tensor, depth: Tensor) -> Tensor:
         averaged = depth[:, :1].contiguous()
         result = torch.empty_like(averaged)
         for band, features in self._features(color, depth.permute(0, 2, 3, 1)):

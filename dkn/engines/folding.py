@@ -12,17 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A network as plain arrays: convolutions with batch normalisation folded in, the form that fast engines start from."""
+"""A network as it is computed: convolutions with batch normalisation folded in, which fast engines start from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dkn.networks import LUMA, KernelNetwork, Stream
+from dkn.networks.config import IMAGE_PADDING, LUMA, feature_padding
+from dkn.networks.weights import NamedLayer, NamedStream, Weights, named_streams
+
+EPSILON = np.float32(1e-5)
+"""Of batch normalisation, as PyTorch has it unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class FoldedStream:
     """Head of 2k² offsets (in FDKN of 16 phases each)."""
 
 
-def fold(network: KernelNetwork) -> list[FoldedStream]:
-    """The streams of `network` as they are in evaluation mode, in the order of `KernelNetwork.streams`."""
-    return [_fold_stream(image, stream) for image, stream in network.streams().items()]
+def fold(weights: Weights) -> list[FoldedStream]:
+    """The streams of a network as they are in evaluation mode, in the order of `named_streams`."""
+    return [_fold_stream(weights, image, stream) for image, stream in named_streams(weights.config).items()]
 
 
 def of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
@@ -75,37 +77,43 @@ def of_rgb(stream: FoldedStream, white: float) -> FoldedStream:
     return replace(stream, image="rgb", features=(replace(first, weight=weight, input_range=upper), *others))
 
 
-def _fold_stream(image: str, stream: Stream) -> FoldedStream:
+def _fold_stream(weights: Weights, image: str, stream: NamedStream) -> FoldedStream:
+    architecture = weights.config.architecture
     features: list[Convolution] = []
     dilation = 1
-    for conv, norm in stream.layers():
-        weight, bias = conv.weight, conv.bias
-        if norm is not None:
-            assert norm.running_mean is not None and norm.running_var is not None
-            weight, bias = fuse_conv_bn_weights(
-                weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-            )
-        before, after = (0, 0) if features else stream.IMAGE_PADDING
-        padding = (before + int(conv.padding[0]), after + int(conv.padding[0]))
-        features.append(Convolution(_array(weight), _array(bias), dilation, padding))
-        dilation *= conv.stride[0]  # run densely, a stride is a dilation of all that follows
-    weights, offsets = (
-        None if head is None else Convolution(_array(head.weight), _array(head.bias))
-        for head in (stream.heads.weights, stream.heads.offsets)
+    for named in stream.layers:
+        before, after = (0, 0) if features else IMAGE_PADDING[architecture]
+        own = feature_padding(architecture, named.layer)
+        features.append(Convolution(*_without_norm(weights, named), dilation, (before + own, after + own)))
+        dilation *= named.layer.stride  # run densely, a stride is a dilation of all that follows
+    heads = (
+        None if head is None else Convolution(_array(weights, head[0], "weight"), _array(weights, head[0], "bias"))
+        for head in (stream.weights, stream.offsets)
     )
-    return FoldedStream(image, tuple(features), weights, offsets)
+    return FoldedStream(image, tuple(features), *heads)
 
 
-def _array(tensor: torch.Tensor | None) -> np.ndarray:
-    assert tensor is not None
-    return tensor.detach().float().cpu().numpy()
+def _without_norm(weights: Weights, named: NamedLayer) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of a convolution that has taken over its batch normalisation."""
+    weight, bias = (_array(weights, named.conv, part) for part in ("weight", "bias"))
+    if not named.norm:
+        return weight, bias
+    gain, shift, mean, variance = (
+        _array(weights, named.norm, part) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    gain = gain / np.sqrt(variance + EPSILON)
+    return weight * gain[:, None, None, None], (bias - mean) * gain + shift
 
 
-def flops(network: KernelNetwork, size: tuple[int, int]) -> float:
+def _array(weights: Weights, name: str, part: str) -> np.ndarray:
+    return np.asarray(weights.arrays[f"{name}.{part}"], np.float32)
+
+
+def flops(weights: Weights, size: tuple[int, int]) -> float:
     """Floating point operations of the convolutions for one image of (width, height)."""
-    pixels = size[0] * size[1] / network.config.phases**2
+    pixels = size[0] * size[1] / weights.config.phases**2
 
     def of(convolution: Convolution | None) -> float:
         return 0.0 if convolution is None else 2.0 * convolution.weight.size * pixels
 
-    return sum(of(c) for s in fold(network) for c in (*s.features, s.weights, s.offsets))
+    return sum(of(c) for s in fold(weights) for c in (*s.features, s.weights, s.offsets))

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -25,18 +26,16 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dkn.engines.base import BySize, Engine
 from dkn.engines.folding import fold
 from dkn.engines.onnx_graph import bytes_of_a_pixel, engine_graphs
 from dkn.engines.quantisation import quantise
-from dkn.networks import KernelNetwork
+from dkn.networks.weights import Weights
 from dkn.ops.numba_average import Average
 from dkn.ops.numba_cells import color_cells, depth_cells
-from dkn.ops.rows import in_rows, stacked
-from dkn.utils.device import has_native_bf16
+from dkn.ops.rows import in_rows, stacked, thread_count
+from dkn.utils.device import Device, has_native_bf16
 from dkn.utils.signals import keep_signal_stack
 
 Arrays = Mapping[str, np.ndarray]
@@ -59,30 +58,31 @@ class Runtime(Protocol):
 class GraphEngine(Engine):
     """Cells of the images in, features out, in one graph; then heads in another one and the average, band by band."""
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str, half: bool = False):
+    def __init__(self, weights: Weights, device: Device, precision: str, half: bool = False):
         """`half`: what is not done in eight bits is done in bfloat16."""
-        super().__init__(network, device, precision)
-        self._threads = torch.get_num_threads()  # what is compiled is for so many, whatever they become later
+        super().__init__(weights, device, precision)
+        self._threads = thread_count()  # what is compiled is for so many, whatever they become later
         self._parts = 2 if half else 1
-        quantised = quantise(fold(network), network) if precision == "int8" else ()
-        graphs = engine_graphs(network, self._parts, quantised)
+        streams = fold(weights)
+        quantised = quantise(streams, self.config) if precision == "int8" else []
+        graphs = engine_graphs(quantised or streams, self.config, self._parts)
         self.graphs = tuple(graph.SerializeToString() for graph in graphs)
         """The two, as ONNX."""
         self._inputs = [value.name for value in graphs[0].graph.input]
         self._pixel_bytes = sum(bytes_of_a_pixel(value) for value in graphs[1].graph.output)
-        self._taps = network.taps.cpu().numpy()
+        self._taps = self.config.taps()
         of_bytes = [s.offsets.output_range / 127 for s in quantised if s.offsets and s.offsets.output_range]
         self._offset_unit = self.config.offset_unit * math.prod(of_bytes)
 
-    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+    def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
         return self.average(depth, self.features(self.images(color, depth)))
 
-    def images(self, color: Tensor, depth: Tensor) -> Arrays:
+    def images(self, color: np.ndarray, depth: np.ndarray) -> Arrays:
         """What goes into the first graph."""
         phases = self.config.phases
         cells = {
-            "color": lambda: [color_cells(image, phases) for image in color.numpy()],
-            "depth": lambda: [depth_cells(image, phases, self._parts) for image in depth.numpy()],
+            "color": lambda: [color_cells(image, phases) for image in color],
+            "depth": lambda: [depth_cells(image, phases, self._parts) for image in depth],
         }
         return {name: stacked(cells[name]()) for name in self._inputs}
 
@@ -90,14 +90,14 @@ class GraphEngine(Engine):
         """What comes out of it."""
         return self.runtime(*self._size(cells)).features(cells)
 
-    def average(self, depth: Tensor, features: Arrays) -> Tensor:
+    def average(self, depth: np.ndarray, features: Arrays) -> np.ndarray:
         """Heads and eq. (3) or (7), as `__call__`."""
         runtime = self.runtime(*self._size(features))
         results = [
             self._average(sample[0], {name: f[i : i + 1] for name, f in features.items()}, runtime)
-            for i, sample in enumerate(depth.numpy())
+            for i, sample in enumerate(depth)
         ]
-        return torch.from_numpy(stacked(results)[:, None])
+        return stacked(results)[:, None]
 
     def _average(self, depth: np.ndarray, features: Arrays, runtime: Runtime) -> np.ndarray:
         """(H, W), features of one image → (H, W)."""
@@ -152,10 +152,10 @@ class OpenVINOEngine(GraphEngine):
 
     name = "openvino"
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
+    def __init__(self, weights: Weights, device: Device, precision: str):
         self._core = _openvino()
         half = precision in ("bf16", "int8") and has_native_bf16()  # OpenVINO does not emulate it
-        super().__init__(network, device, precision, half)
+        super().__init__(weights, device, precision, half)
         self._hints = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY"}
         self._runtimes = BySize(self, self._compile)
 
@@ -184,12 +184,29 @@ class OpenVINOEngine(GraphEngine):
 @cache
 def _openvino() -> Any:
     """Its core, with the plugin for CPUs loaded."""
-    import openvino
+    with _no_telemetry():
+        import openvino
 
     core = openvino.Core()
     with keep_signal_stack():
         core.get_property("CPU", "FULL_DEVICE_NAME")
     return core
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """OpenVINO (2026.4) tells its makers over the network that it is imported, from a process that it forks. The fork
+    waits for the end of NumPy's matrix products, which may wait for the interpreter, which the fork holds: then all
+    stands still. Without the package that sends it, it goes on."""
+    name = "openvino_telemetry"
+    is_there = name in sys.modules
+    if not is_there:
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it could not be imported
+    try:
+        yield
+    finally:
+        if not is_there:
+            del sys.modules[name]
 
 
 class OpenVINORuntime:
@@ -226,8 +243,8 @@ class OnnxEngine(GraphEngine):
 
     name = "onnx"
 
-    def __init__(self, network: KernelNetwork, device: torch.device, precision: str):
-        super().__init__(network, device, precision)
+    def __init__(self, weights: Weights, device: Device, precision: str):
+        super().__init__(weights, device, precision)
         self._runtime = OnnxRuntime(_session(self.graphs[0], self._threads), _session(self.graphs[1], 1))
 
     def runtime(self, batch: int, height: int, width: int) -> Runtime:

@@ -28,8 +28,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
-from dkn.networks import KernelNetwork, NetworkConfig
+from dkn.engines.folding import Convolution, FoldedStream, of_rgb
+from dkn.networks.config import NetworkConfig
 from dkn.ops.numba_cells import depth_cell_size
 
 OPSET = 17
@@ -107,7 +107,7 @@ class Graph:
         return model
 
 
-def kernels_graph(network: KernelNetwork) -> onnx.ModelProto:
+def kernels_graph(streams: Sequence[FoldedStream], config: NetworkConfig) -> onnx.ModelProto:
     """Images → kernel weights (products of sigmoids, not normalised) and offsets, pixel after pixel of the features.
 
     Inputs, float32:
@@ -118,10 +118,10 @@ def kernels_graph(network: KernelNetwork) -> onnx.ModelProto:
         weights: (N, H/p, W/p, k²·p²). Channel (t·p + dy)·p + dx is tap t of the pixels (p·y + dy, p·x + dx).
         offsets: (N, H/p, W/p, 2·k²·p²), those along x of all taps, then those along y; absent for a regular grid.
     """
-    graph, config = Graph(), network.config
+    graph = Graph()
     size = ("height", "width")
     inputs, heads = [], []
-    for stream in fold(network):
+    for stream in streams:
         stream = _x_before_y(stream, config.phases**2)
         channels = config.depth_channels if stream.image == "depth" else 3
         image = "depth" if stream.image == "depth" else "color"
@@ -140,7 +140,7 @@ def kernels_graph(network: KernelNetwork) -> onnx.ModelProto:
 
 
 def engine_graphs(
-    network: KernelNetwork, parts: int = 1, quantised: Sequence[FoldedStream] = ()
+    streams: Sequence[FoldedStream], config: NetworkConfig, parts: int = 1
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The same for an engine, in two graphs: from cells of an image to features, and from these to factors of kernels.
 
@@ -148,19 +148,19 @@ def engine_graphs(
     the average has read them, and products of two streams need not be written at all (`dkn.ops.numba_average`).
 
     Args:
+        streams: of `fold`, or of `dkn.engines.quantisation.quantise`.
         parts: in how many the depths come: 2 where a runtime rounds its inputs to bfloat16, so that it still sees
             millimetres.
-        quantised: the network's streams, with convolutions to be done in eight bits (`dkn.engines.quantisation`).
 
     Inputs of the first, those there are: color (N, rows, columns, 3p²) uint8 and depth (N, rows, columns,
     `depth_cell_size`) float32, made by `dkn.ops.numba_cells`. Its outputs, inputs of the second: features_0 … of each
     stream, (N, rows, columns, n2), float32 or uint8. Outputs of the second: weights_0, offsets_0 …, laid out as in
     `kernels_graph`, those there are, float32 or uint8 as `dkn.ops.numba_average` takes them.
     """
-    first, second, config = Graph(), Graph(), network.config
+    first, second = Graph(), Graph()
     images, features, kernels = [], [], []
     taps = config.kernel_size**2 * config.phases**2
-    for i, stream in enumerate(quantised or fold(network)):
+    for i, stream in enumerate(streams):
         stream = _x_before_y(stream, config.phases**2)
         if stream.image == "depth":
             stream = _of_depth_cells(_phases_first(stream, config.phases), config, parts)

@@ -24,26 +24,27 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+import cv2
+import numpy as np
 
+from dkn.engines import plain
 from dkn.engines.folding import Convolution, FoldedStream
-from dkn.networks import DKNStream, KernelNetwork, Stream
+from dkn.networks.config import NetworkConfig
 
-FIRST_LAYER = {"fdkn": 2, "dkn": 3}
+FIRST_LAYER = {"fdkn": 2, "dkn": 3, "cells": 1}
 """Of depth's stream, counted from 0. Those before it do a twenty-fifth of the work, and see detail that 256 levels
 would lose. Colour consists of bytes from the first."""
 
 PATCH, PATCHES = 64, 16
 
 
-def quantise(streams: list[FoldedStream], network: KernelNetwork) -> list[FoldedStream]:
+def quantise(streams: list[FoldedStream], config: NetworkConfig) -> list[FoldedStream]:
     """Mark the convolutions to be done in eight bits, by the range of their input."""
-    ranges = find_ranges(network)
+    ranges = find_ranges(streams, config)
     # The average takes all factors of its kernels in one form. Eq. (7) divides by the sum of the weights, and of small
     # ones bytes keep no digits.
-    outputs = network.config.residual and all(of_stream.inputs[-1] > 0 for of_stream in ranges.values())
-    first = {"depth": FIRST_LAYER[network.config.architecture]}
+    outputs = config.residual and all(of_stream.inputs[-1] > 0 for of_stream in ranges.values())
+    first = {"depth": FIRST_LAYER[config.architecture]}
     return [_quantise_stream(stream, ranges[stream.image], first.get(stream.image, 0), outputs) for stream in streams]
 
 
@@ -57,69 +58,52 @@ class Ranges(NamedTuple):
     """Of offsets, on either side of 0: what loses least in bytes. A few are far larger than all others."""
 
 
-@torch.inference_mode()
-def find_ranges(network: KernelNetwork) -> dict[str, Ranges]:
+def find_ranges(streams: list[FoldedStream], config: NetworkConfig) -> dict[str, Ranges]:
     """Of each stream, by its image."""
     color, depth = _patches()
     depths = [depth]
-    if network.config.depth_channels > 1:
-        least, most = torch.zeros_like(depth), torch.ones_like(depth)
+    if config.depth_channels > 1:
+        least, most = np.zeros_like(depth), np.ones_like(depth)
         # All of it measured; at the ends of scale and of mixed pixels.
-        depths = [torch.cat((depth, most, *ends), dim=1) for ends in product((least, most), repeat=2)]
-    images = {"rgb": [color], "grey": [color.mean(1, keepdim=True)], "depth": depths}
+        depths = [np.concatenate((depth, most, *ends), axis=1) for ends in product((least, most), repeat=2)]
+    images = {"rgb": [color], "grey": [color.mean(1, keepdims=True)], "depth": depths}
     found = {}
-    for name, stream in network.streams().items():
-        inputs, offsets = zip(*(_ranges(stream, image) for image in images[name]), strict=True)
-        found[name] = Ranges(list(map(max, zip(*inputs, strict=True))), max(offsets))
+    for stream in streams:
+        cells = [plain.to_cells(image, config.phases) for image in images[stream.image]]
+        inputs, offsets = zip(*(_ranges(stream, image) for image in cells), strict=True)
+        found[stream.image] = Ranges(list(map(max, zip(*inputs, strict=True))), max(offsets))
     return found
 
 
-def _ranges(stream: Stream, image: Tensor) -> Ranges:
-    found: list[float] = []
-    offsets: list[Tensor] = []
-    convolutions = [conv for conv, _ in stream.layers()]
-    head = stream.heads.weights if stream.heads.weights is not None else stream.heads.offsets
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs: found.append(float(inputs[0].max())))
-        for module in (*convolutions, head)
-        if isinstance(module, nn.Conv2d)
-    ]
-    if stream.heads.offsets is not None:
-        hook = stream.heads.offsets.register_forward_hook(lambda *of: offsets.append(of[-1]))
-        hooks.append(hook)
-    try:
-        if isinstance(stream, DKNStream):
-            stream.strided(image, 0, 0)  # every sixteenth pixel is enough
-        else:
-            stream(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Ranges(found, max(map(best_range, offsets), default=1.0))
+def _ranges(stream: FoldedStream, cells: np.ndarray) -> Ranges:
+    inputs = list(plain.inputs(stream, cells, strided=True))  # every sixteenth pixel of a DKN is enough
+    offsets = 1.0 if stream.offsets is None else best_range(plain.convolve(inputs[-1], stream.offsets))
+    return Ranges([float(seen.max()) for seen in inputs], offsets)
 
 
-def best_range(values: Tensor) -> float:
+def best_range(values: np.ndarray) -> float:
     """The range on either side of 0, in bytes of which `values` have the least mean error, to a fifth or so."""
-    largest = float(values.abs().max())
+    largest = float(np.abs(values).max())
     if largest == 0:
         return 1.0
 
     def error(upper: float) -> float:
-        rounded = (values * (127 / upper)).round().clamp(-127, 127) * (upper / 127)
-        return float((rounded - values).abs().mean())
+        rounded = np.rint(values * np.float32(127 / upper)).clip(-127, 127) * np.float32(upper / 127)
+        return float(np.abs(rounded - values).mean())
 
     return min((largest * 0.8**i for i in range(24)), key=error)
 
 
-def _patches() -> tuple[Tensor, Tensor]:
-    """Colour in 0..1 and depth in units of its range: blocks with sharp edges, half of them with noise on top; depth
-    smooth between random heights, as interpolation leaves it, from near to the end of the range."""
-    random = torch.Generator().manual_seed(0)
-    color = torch.rand(PATCHES, 3, 8, 8, generator=random).repeat_interleave(8, 2).repeat_interleave(8, 3)
-    color[::2] += 0.15 * torch.randn(color[::2].shape, generator=random)
-    heights = torch.rand(PATCHES, 1, 8, 8, generator=random) * torch.linspace(0.1, 1, PATCHES).view(-1, 1, 1, 1)
-    depth = nn.functional.interpolate(heights, size=(PATCH, PATCH), mode="bicubic", antialias=True)
-    return color.clamp(0, 1), depth.clamp(0, 1)
+def _patches() -> tuple[np.ndarray, np.ndarray]:
+    """Colour in 0..1 and depth in units of its range, (N, channels, H, W) float32: blocks with sharp edges, half of
+    them with noise on top; depth smooth between random heights, as interpolation leaves it, from near to the end of
+    the range."""
+    random = np.random.default_rng(0)
+    color = random.random((PATCHES, 3, 8, 8), np.float32).repeat(8, axis=2).repeat(8, axis=3)
+    color[::2] += np.float32(0.15) * random.standard_normal(color[::2].shape, np.float32)
+    heights = random.random((PATCHES, 8, 8), np.float32) * np.linspace(0.1, 1, PATCHES, dtype=np.float32)[:, None, None]
+    depth = np.stack([cv2.resize(height, (PATCH, PATCH), interpolation=cv2.INTER_CUBIC) for height in heights])
+    return color.clip(0, 1), depth[:, None].clip(0, 1)
 
 
 def _quantise_stream(stream: FoldedStream, ranges: Ranges, first: int, outputs: bool) -> FoldedStream:

@@ -20,37 +20,36 @@ bilinearly with torch's own sampler, and takes a dot product with the kernel.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.engines.base import Engine, without_tf32
-from dkn.networks import DKN, KernelNetwork
+from dkn.engines.pytorch import TensorEngine, without_tf32
+from dkn.networks.dkn import DKN
+from dkn.networks.weights import Weights
+from dkn.utils.device import Device
 
 MOST_UNFOLDED = 640 * 480 * 15**2
 """Numbers that are unfolded at once: as many as the paper's window has over a VGA frame."""
 
 
-class ReferenceEngine(Engine):
-    """Plain PyTorch, always available."""
+class ReferenceEngine(TensorEngine):
+    """Plain PyTorch."""
 
     name = "reference"
 
     def __init__(
         self,
-        network: KernelNetwork,
-        device: torch.device,
+        weights: Weights,
+        device: Device,
         precision: str = "fp32",
         most_unfolded: int = MOST_UNFOLDED,
     ):
-        super().__init__(network, device, precision)
+        super().__init__(weights, device, precision)
         self._most_unfolded = most_unfolded
-        self._network = copy.deepcopy(network).to(device, torch.float32).eval()
+        self._network = weights.network().to(self.torch_device)
 
-    @torch.inference_mode()
-    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
+    def run(self, color: Tensor, depth: Tensor) -> Tensor:
         with without_tf32():
             return self.average(depth, *self.kernels(color, depth))
 

@@ -24,13 +24,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
-import torch
-
 from dkn.engines.base import PRECISIONS, Engine
 from dkn.errors import ConfigError
-from dkn.networks import KernelNetwork
+from dkn.networks.weights import Weights
 from dkn.ops import triton_version
-from dkn.utils.device import has_native_bf16
+from dkn.utils.device import CPU, Device, has_native_bf16
 
 TENSOR_CORES = (8, 0)
 """Compute capability from which Triton's kernels use tensor cores. Below (a Turing, 7.5) they spill registers: they
@@ -61,8 +59,10 @@ ENGINES = {
         "dkn.engines.graph:OpenVINOEngine", ("openvino", "onnx", "numba"), {"cpu": ("int8", "bf16", "fp32")}
     ),
     "onnx": Entry("dkn.engines.graph:OnnxEngine", ("onnxruntime", "onnx", "numba"), {"cpu": ("fp32", "int8")}),
-    "torch": Entry("dkn.engines.pytorch:TorchEngine", (), {"cuda": ("fp16", "bf16", "fp32"), "cpu": ("bf16", "fp32")}),
-    "reference": Entry("dkn.engines.reference:ReferenceEngine", (), {"cuda": ("fp32",), "cpu": ("fp32",)}),
+    "torch": Entry(
+        "dkn.engines.pytorch:TorchEngine", ("torch",), {"cuda": ("fp16", "bf16", "fp32"), "cpu": ("bf16", "fp32")}
+    ),
+    "reference": Entry("dkn.engines.reference:ReferenceEngine", ("torch",), {"cuda": ("fp32",), "cpu": ("fp32",)}),
 }
 """The fastest first."""
 
@@ -72,18 +72,18 @@ class Choice:
     """An engine that could serve, not yet made."""
 
     name: str
-    device: torch.device
+    device: Device
     precision: str
 
     def __str__(self) -> str:
         return f"{self.name} ({self.device.type}, {self.precision})"
 
-    def make(self, network: KernelNetwork) -> Engine:
+    def make(self, weights: Weights) -> Engine:
         module, _, name = ENGINES[self.name].place.partition(":")
-        return getattr(importlib.import_module(module), name)(network, self.device, self.precision)
+        return getattr(importlib.import_module(module), name)(weights, self.device, self.precision)
 
 
-def plan(device: torch.device, engine: str = "auto", precision: str = "auto") -> list[Choice]:
+def plan(device: Device, engine: str = "auto", precision: str = "auto") -> list[Choice]:
     """What to try, best first; on CUDA the CPU comes last.
 
     Args:
@@ -97,7 +97,8 @@ def plan(device: torch.device, engine: str = "auto", precision: str = "auto") ->
         raise ConfigError(f"engine={engine!r}: choose auto, {', '.join(ENGINES)}")
     if precision not in ("auto", *PRECISIONS):
         raise ConfigError(f"precision={precision!r}: choose auto, {', '.join(PRECISIONS)}")
-    choices = []
+    choices: list[Choice] = []
+    needed: set[str] = set()
     for name, entry in ENGINES.items():
         if (engine == "auto" and name == "reference") or engine not in ("auto", name):
             continue
@@ -105,16 +106,24 @@ def plan(device: torch.device, engine: str = "auto", precision: str = "auto") ->
         if missing and engine != "auto":
             raise ConfigError(f"engine={engine!r} needs what is not installed: pip install {shlex.join(missing)}")
         offered = entry.precisions.get(device.type, ())
+        needed.update(missing if device.type in entry.precisions else ())
         wanted = _fastest(offered, device) if precision == "auto" else precision
         if wanted in offered and not missing:
             choices.append(Choice(name, device, wanted))
     if not choices:
-        raise ConfigError(f"engine={engine!r} with precision={precision!r} is not to be had on {device.type}")
-    if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability(device) < TENSOR_CORES:
+        hint = f": pip install {shlex.join(sorted(needed))}" if needed else ""
+        raise ConfigError(f"engine={engine!r} with precision={precision!r} is not to be had on {device.type}{hint}")
+    if device.type == "cuda" and not _has_tensor_cores(device):
         choices.sort(key=lambda choice: choice.name == "cuda")
     if device.type == "cuda" and engine == "auto":
-        choices += plan(torch.device("cpu"))
+        choices += plan(CPU)
     return choices
+
+
+def _has_tensor_cores(device: Device) -> bool:
+    import torch
+
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(str(device)) >= TENSOR_CORES
 
 
 def _missing(entry: Entry) -> list[str]:
@@ -132,8 +141,9 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
-def candidates(device: torch.device, engine: str = "auto", precision: str = "auto") -> list[Choice]:
-    """What is worth timing against each other on a CPU: all of `plan`, in every precision.
+def candidates(device: Device, engine: str = "auto", precision: str = "auto") -> list[Choice]:
+    """What is worth timing against each other on a CPU: all of `plan`, in every precision. PyTorch only where there is
+    nothing else: it was nowhere the fastest, and to import it alone takes 190 MB.
 
     Empty on CUDA, where there is one engine, and where both are given.
 
@@ -142,17 +152,19 @@ def candidates(device: torch.device, engine: str = "auto", precision: str = "aut
     """
     if device.type != "cpu" or "auto" not in (engine, precision):
         return []
-    found = []
+    found: list[Choice] = []
     for choice in plan(device, engine, precision):
+        if choice.name == "torch" and found:
+            continue
         offered = ENGINES[choice.name].precisions["cpu"] if precision == "auto" else (precision,)
         found += [Choice(choice.name, device, p) for p in offered if p == choice.precision or _worth_it(p, device)]
     return found
 
 
-def _fastest(offered: Sequence[str], device: torch.device) -> str:
+def _fastest(offered: Sequence[str], device: Device) -> str:
     return next((p for p in offered if _worth_it(p, device)), "")
 
 
-def _worth_it(precision: str, device: torch.device) -> bool:
+def _worth_it(precision: str, device: Device) -> bool:
     """Emulated, bfloat16 is slower than float32; eight bits are not."""
     return device.type != "cpu" or precision != "bf16" or has_native_bf16()

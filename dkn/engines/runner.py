@@ -18,17 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from dkn.depth import input_channels
-from dkn.engines.base import Engine, log
-from dkn.engines.reference import ReferenceEngine
+from dkn.engines import plain
+from dkn.engines.base import Array, Engine, log
 from dkn.engines.registry import Choice
 from dkn.engines.selection.autotuning import Autotuner, fastest
 from dkn.engines.selection.memory import last_size
 from dkn.errors import DknError
-from dkn.networks import KernelNetwork
+from dkn.networks.weights import Weights
+from dkn.utils.device import CPU, Device
 from dkn.utils.memory import give_back
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 3e-2, "int8": 0.1}
@@ -47,7 +46,7 @@ class Runner:
     has failed is not used again.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        weights: of the network.
         choices: from `plan`.
         candidates: from `candidates`: which are to be timed once frames flow, so that the fastest takes over.
 
@@ -55,20 +54,20 @@ class Runner:
         DknError: none of them works.
     """
 
-    def __init__(self, network: KernelNetwork, choices: list[Choice], candidates: Sequence[Choice] = ()):
-        self.network = network
-        self.autotuner = Autotuner(network, candidates, self._make, self._use)
+    def __init__(self, weights: Weights, choices: list[Choice], candidates: Sequence[Choice] = ()):
+        self.weights = weights
+        self.autotuner = Autotuner(weights, candidates, self._make, self._use)
         if self.autotuner.times:
             first = fastest(self.autotuner.times)
             choices = [*(c for c in candidates if str(c) == first), *(c for c in choices if str(c) != first)]
-        self._lost: torch.device | None = None
+        self._lost: Device | None = None
         self.failure = ""
         """What failed in mid-run, and what runs instead; empty while nothing has."""
         self._choices = choices
         self.engine = self._working()
 
-    def __call__(self, color: Tensor, depth: Tensor) -> Tensor:
-        """As `Engine.__call__`; the result lies where `depth` does.
+    def __call__(self, color: Array, depth: Array) -> Array:
+        """As `Engine.__call__`.
 
         Raises:
             DeviceChanged: the engine failed, and the next one is on another device than the arguments.
@@ -78,10 +77,10 @@ class Runner:
             engine = self.engine
             try:
                 with self.autotuner.turn:
-                    result = engine(color.to(engine.device), depth.to(engine.device)).to(depth.device)
+                    result: Array = engine(color, depth)
             except Exception as error:  # of whatever runtime it is
                 self._next(engine, error)
-                if self.engine.device != depth.device:
+                if self.engine.device != engine.device:
                     raise DeviceChanged from error
             else:
                 self.autotuner.frame(engine, color, depth)
@@ -90,7 +89,8 @@ class Runner:
     def warm_up(self) -> None:
         """Have ready what the engine builds for a size of images: the one that came last here, if that is known."""
         if self.autotuner.times and (size := last_size(self.autotuner.subject)):
-            self(torch.zeros(1, *size, 3, dtype=torch.uint8), torch.zeros(1, self.network.config.depth_channels, *size))
+            channels = self.weights.config.depth_channels
+            self(np.zeros((1, *size, 3), np.uint8), np.zeros((1, channels, *size), np.float32))
 
     def _use(self, engine: Engine) -> None:
         if str(engine) in self.autotuner.out:
@@ -98,7 +98,7 @@ class Runner:
         log.info("engine %s takes over from %s", engine, self.engine)
         self.engine = engine
 
-    def give_up(self, device: torch.device, error: Exception) -> None:
+    def give_up(self, device: Device, error: Exception) -> None:
         """Go on without any engine on a device that work outside of an engine failed on.
 
         Raises:
@@ -110,7 +110,7 @@ class Runner:
     def _next(self, failed: Engine, error: Exception) -> None:
         reason = str(error).partition("\n")[0] or type(error).__name__
         self.autotuner.out.add(str(failed))
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if type(error).__name__ == "OutOfMemoryError":  # of PyTorch, which need not be there
             self._lost = failed.device  # no memory is left there for another engine either
         try:
             engine = self._working()
@@ -146,24 +146,29 @@ class Runner:
         Raises:
             DknError: it does not.
         """
-        engine = choice.make(self.network)
-        difference = difference_from_reference(engine, self.network)
+        engine = choice.make(self.weights)
+        difference = difference_from_plain(engine, self.weights)
         if not difference <= TOLERANCE[choice.precision]:
             raise DknError(f"engine {choice} is off by {difference:.2g} of the depth range: not used")
         give_back()
         return engine
 
 
-def difference_from_reference(engine: Engine, network: KernelNetwork) -> float:
-    """Largest difference from the reference on a small made-up scene, in units of the depth range."""
+def difference_from_plain(engine: Engine, weights: Weights) -> float:
+    """Largest difference from the network in NumPy on a small made-up scene, in units of the depth range."""
     height, width = 37, 50  # no multiples of anything
-    random = torch.Generator().manual_seed(0)
-    color = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=random)
-    depth = 0.1 + 0.005 * torch.rand(1, 1, height, width, generator=random)  # noise of 5 cm, and a step of 3 m
-    depth[..., width // 3 :] += 0.3
-    low = torch.ones(1, 1, height // 8, width // 8)
-    depth = input_channels(depth, low, low > 0, network.config.depth_channels)
-    # A few rows at a time: this should not be what a process needs most memory for.
-    expected = ReferenceEngine(network, torch.device("cpu"), most_unfolded=1_000_000)(color, depth)
-    result = engine(color.to(engine.device), depth.to(engine.device)).cpu()
-    return float((result - expected).abs().max().nan_to_num(torch.inf))
+    random = np.random.default_rng(0)
+    color = random.integers(0, 256, (1, height, width, 3), np.uint8)
+    depth = np.empty((1, weights.config.depth_channels, height, width), np.float32)
+    depth[:, 1:] = np.array([1, 0.75, 0.6])[: len(depth[0]) - 1, None, None]  # measured, at 8×, and somewhat mixed
+    depth[:, 0] = 0.1 + 0.005 * random.random((height, width))  # noise of 5 cm, and a step of 3 m
+    depth[:, 0, :, width // 3 :] += 0.3
+    expected = plain.run(weights, color, depth)
+    if engine.device == CPU:
+        result = engine(color, depth)
+    else:
+        import torch
+
+        on_device = (torch.from_numpy(array).to(str(engine.device)) for array in (color, depth))
+        result = engine(*on_device).cpu().numpy()
+    return float(np.nan_to_num(np.abs(result - expected), nan=np.inf).max())

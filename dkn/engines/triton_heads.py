@@ -35,7 +35,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dkn.errors import ConfigError
-from dkn.networks import STRIDE, KernelNetwork
+from dkn.networks.config import STRIDE
+from dkn.networks.dkn import KernelNetwork
 from dkn.ops.triton_sampling import neighbours, read
 
 LARGEST_KERNEL = 7  # k; the taps of one pixel are the columns of one matrix product, and 25² are too many

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dkn.depth import upsample_bicubic
+from dkn.depth.resample import upsample_bicubic
 from dkn.errors import ConfigError
 from dkn.evaluation.bilateral_solver import solve
 

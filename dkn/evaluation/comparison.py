@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from dkn.data.sample import Dataset
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.depth.grid import pixels_under
 from dkn.evaluation.metrics import rmse
 from dkn.evaluation.protocol import Method, bicubic

@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dkn.depth import near_edges
+from dkn.depth.edges import near_edges
 
 EDGE_DISTANCES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)  # pixels
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, math.inf)  # metres

@@ -36,7 +36,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dkn.data.sample import Dataset, Sample
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.evaluation.protocol import Method
 from dkn.utils.arguments import limited
 

@@ -31,7 +31,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dkn.data.sample import Dataset
-from dkn.depth import degrade, upsample_bicubic
+from dkn.depth.degradation import degrade
+from dkn.depth.resample import upsample_bicubic
 from dkn.errors import ConfigError, DataError
 from dkn.evaluation.metrics import median_error, rmse
 from dkn.evaluation.recorded import RecordedErrors, mean_figures, mean_of_known

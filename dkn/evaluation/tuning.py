@@ -31,7 +31,7 @@ from tqdm import tqdm
 from dkn.data.nyu import NYU
 from dkn.data.recording import Recording
 from dkn.data.sample import Dataset
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.evaluation.baselines import BASELINES, Parameters
 from dkn.evaluation.metrics import rmse
 from dkn.evaluation.protocol import bicubic

@@ -29,7 +29,7 @@ from typing import Any
 from dkn.data.sample import Dataset
 from dkn.evaluation import Evaluation, bicubic, evaluate, paper
 from dkn.experiments.runs import cell, trained, write_table
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig
 from dkn.utils.tables import markdown
 

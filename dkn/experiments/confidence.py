@@ -31,8 +31,9 @@ import numpy as np
 from tqdm import tqdm
 
 from dkn.data.sample import Dataset
-from dkn.depth import degrade, upsample_bicubic
 from dkn.depth.confidence import TOLERANCE, confidence, expand, features
+from dkn.depth.degradation import degrade
+from dkn.depth.resample import upsample_bicubic
 from dkn.evaluation.metrics import flying_pixels
 from dkn.upsampler import Upsampler
 

@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from dkn.data.sample import Dataset, Sample
-from dkn.depth import fill_holes
+from dkn.depth.resample import fill_holes
 from dkn.errors import ConfigError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import Batch, TrainConfig
 
 VARIANCE = 0.005

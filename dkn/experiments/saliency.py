@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from dkn.data.pairs import in_all, pictures
 from dkn.data.rendered.shapes import render
-from dkn.depth import resize_bicubic
+from dkn.depth.resample import resize_bicubic
 from dkn.errors import ConfigError, DataError, ImageError
 from dkn.evaluation import paper
 from dkn.evaluation.baselines import guided_filter

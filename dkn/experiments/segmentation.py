@@ -42,7 +42,8 @@ from dkn.data.rendered.shapes import KINDS, Scene, render
 from dkn.evaluation import paper
 from dkn.evaluation.baselines import guided_filter
 from dkn.evaluation.iou import REACH, mean_iou
-from dkn.networks import FDKNLayer, NetworkConfig
+from dkn.networks.config import NetworkConfig
+from dkn.networks.fdkn_layer import FDKNLayer
 from dkn.training.muon import Muon
 from dkn.utils.arguments import at_least_one
 from dkn.utils.tables import markdown

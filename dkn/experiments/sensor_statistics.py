@@ -39,7 +39,7 @@ import numpy as np
 
 from dkn.data.registry import DATASETS, open_dataset
 from dkn.data.sample import Sample
-from dkn.depth import near_edges
+from dkn.depth.edges import near_edges
 from dkn.sensors import MISREGISTERED, SENSORS, measure
 from dkn.sensors.toolbox import points
 from dkn.utils.arguments import spread

@@ -33,7 +33,7 @@ from dkn.data.sample import Dataset, Subset
 from dkn.errors import ConfigError
 from dkn.evaluation import bicubic, evaluate, paper
 from dkn.experiments.runs import cell, trained, write_table
-from dkn.networks import build
+from dkn.networks.dkn import build
 from dkn.training import TrainConfig
 from dkn.utils.arguments import limited, spread
 from dkn.utils.tables import markdown

@@ -22,7 +22,7 @@ from pathlib import Path
 from dkn import checkpoint
 from dkn.checkpoint import models_folder
 from dkn.errors import CheckpointError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 SCALES = (4, 8, 16)
 

@@ -12,39 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Kernel networks: DKN and FDKN (dkn.py), FDKN as a layer of other networks (fdkn_layer.py), and what a DKN
-(warm_start.py) or a narrower FDKN (narrowing.py) can begin with."""
-
-from dkn.networks.dkn import (
-    DKN,
-    FDKN,
-    LUMA,
-    STRIDE,
-    CellNetwork,
-    DKNStream,
-    FDKNStream,
-    KernelNetwork,
-    NetworkConfig,
-    Stream,
-    build,
-)
-from dkn.networks.fdkn_layer import FDKNLayer
-from dkn.networks.narrowing import narrowed
-from dkn.networks.warm_start import to_dkn
-
-__all__ = [
-    "DKN",
-    "FDKN",
-    "LUMA",
-    "STRIDE",
-    "CellNetwork",
-    "DKNStream",
-    "FDKNLayer",
-    "FDKNStream",
-    "KernelNetwork",
-    "NetworkConfig",
-    "Stream",
-    "build",
-    "narrowed",
-    "to_dkn",
-]
+"""Kernel networks: what they are (config.py), what they have learnt, as arrays (weights.py), DKN and FDKN in PyTorch
+(dkn.py), FDKN as a layer of other networks (fdkn_layer.py), and what a DKN (warm_start.py) or a narrower FDKN
+(narrowing.py) can begin with."""

@@ -29,109 +29,16 @@ A third one is not the paper's, and there to be trained only: CellNetwork, the e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast, get_args, get_origin, get_type_hints
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.ops import weighted_average
-from dkn.ops.sampling import regular_taps
-
-LUMA = 0.299, 0.587, 0.114  # of R, G and B, ITU-R BT.601
-PAPER_WIDTHS = {"fdkn": (32, 32, 64, 64), "dkn": (32, 32, 64, 64, 128), "cells": (128,)}
-"""Channels of the feature layers before the last two (paper Table 1, supplement Table 1; cells: DKN's)."""
-STRIDE = 4  # of all networks: two DownConv layers (DKN), resampling by 4 (FDKN, cells)
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """What a network is. Every row and column of the paper's Table 4 and supplement Table 2 is one of these.
-
-    Raises:
-        ConfigError: fields that contradict each other.
-    """
-
-    architecture: Literal["fdkn", "dkn", "cells"] = "fdkn"
-    """cells: what a DKN can begin with, see `dkn.networks.warm_start`."""
-    kernel_size: int = 3
-    """k: the weighted average runs over k² taps."""
-    window: int = 15
-    """d: taps reach no further than a d×d window around the pixel."""
-    residual: bool = True
-    """True: eq. (3), weights minus their mean. False: eq. (7), weights divided by their sum."""
-    guidance: Literal["rgb", "grey", "none"] = "rgb"
-    """none: a single stream that sees depth alone (the models marked † in Table 2)."""
-    depth_channels: Literal[1, 4] = 1
-    """1: the depth. 4: also how much of each pixel was measured, how far apart, and whether as points or averages: see
-    `dkn.depth.input_channels`."""
-    weights_from: Literal["both", "rgb", "depth"] = "both"
-    """Streams that give kernel weights; both = every stream there is."""
-    offsets_from: Literal["both", "rgb", "depth", "none"] = "both"
-    """Streams that give offsets; none = a regular k×k grid."""
-    n1: int = 128
-    n2: int = 128
-    """Channels of the last two feature layers (supplement Table 2)."""
-    widths: tuple[int, ...] = ()
-    """Channels of the feature layers before these; empty: those of the paper (`PAPER_WIDTHS`)."""
-    released_sampling: bool = False
-    """The tap positions that the authors' released checkpoints were trained with (see `taps`)."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            allowed, value = get_args(hint), getattr(self, name)
-            if get_origin(hint) is Literal and value not in allowed:
-                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}")
-        object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows no tuples
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size={self.kernel_size}: an odd, positive number is needed")
-        if self.window % 2 == 0 or self.window < self.kernel_size:
-            raise ConfigError(
-                f"window={self.window}: an odd number, at least kernel_size={self.kernel_size}, is needed"
-            )
-        if self.guidance == "none" and "rgb" in (self.weights_from, self.offsets_from):
-            raise ConfigError("guidance='none' leaves no colour stream for weights_from or offsets_from = 'rgb'")
-        if min(self.channels) < 1:
-            raise ConfigError(f"widths={self.widths}, n1={self.n1}, n2={self.n2}: channel counts are positive")
-        if self.widths and len(self.widths) != (count := len(PAPER_WIDTHS[self.architecture])):
-            raise ConfigError(f"widths={self.widths}: {self.architecture} has {count} layers before the last two")
-
-    @property
-    def phases(self) -> int:
-        """Output pixels, along each axis, that one pixel of the features stands for."""
-        return 1 if self.architecture == "dkn" else STRIDE
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels that each feature layer gives."""
-        return (*(self.widths or PAPER_WIDTHS[self.architecture]), self.n1, self.n2)
-
-    @property
-    def guidance_channels(self) -> int:
-        return {"rgb": 3, "grey": 1, "none": 0}[self.guidance]
-
-    def gives(self, stream: str, source: str) -> bool:
-        """Whether `stream` (rgb or depth) takes part in what comes from `source` (a field ending in _from)."""
-        exists = stream == "depth" or self.guidance != "none"
-        return exists and source in ("both", stream)
-
-    def taps(self) -> Tensor:
-        """(k², 2) positions q in pixels relative to the pixel, as (x, y)."""
-        taps = regular_taps(self.kernel_size)
-        if self.released_sampling:
-            # The released networks put tap (i, j) at window position (offset + 7 + (i, j))·14/15, x from i: about
-            # half a pixel up and left of the centre, and column by column.
-            middle = self.window // 2
-            return (taps.flip(1) + self.kernel_size // 2 + middle) * self.offset_unit - middle
-        return taps
-
-    @property
-    def offset_unit(self) -> float:
-        """Pixels that an offset of 1 stands for."""
-        return (self.window - 1) / self.window if self.released_sampling else 1.0
+from dkn.networks.config import IMAGE_PADDING, LAYERS, LUMA, STRIDE, NetworkConfig, feature_padding
+from dkn.ops.average import weighted_average
 
 
 class KernelNetwork(nn.Module):
@@ -143,7 +50,7 @@ class KernelNetwork(nn.Module):
         super().__init__()
         self.config = config
         taps = config.kernel_size**2
-        self.register_buffer("taps", config.taps(), persistent=False)
+        self.register_buffer("taps", torch.from_numpy(config.taps()), persistent=False)
         stream = {"fdkn": FDKNStream, "dkn": DKNStream, "cells": CellStream}[config.architecture]
 
         def make(name: str, channels: int) -> Stream | None:
@@ -299,9 +206,7 @@ class _Heads(nn.Module):
 class Stream(nn.Module):
     """Features of one image, then the heads that read kernels from them."""
 
-    IMAGE_PADDING = (0, 0)
-    """Zeros before and after what the first convolution sees (the image, or its 4×4 phases), along rows and columns,
-    beside what the convolutions pad."""
+    ARCHITECTURE: ClassVar[str]
 
     heads: _Heads
 
@@ -319,19 +224,16 @@ class Stream(nn.Module):
 class FDKNStream(Stream):
     """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
 
-    LAYERS: tuple[tuple[int, bool], ...] = ((3, True), (3, False)) * 3
-    """Kernel, BN of each."""
-    FEATURE_PADDING = True
-    """Convolutions pad what they see, so that its size stays."""
+    ARCHITECTURE = "fdkn"
 
     def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
         super().__init__()
         phases = STRIDE**2
         widths = (channels * phases, *widths)
         layers: list[nn.Module] = []
-        for (before, after), (kernel, norm) in zip(pairwise(widths), self.LAYERS, strict=True):
-            layers.append(nn.Conv2d(before, after, kernel, padding=kernel // 2 * self.FEATURE_PADDING))
-            if norm:
+        for (before, after), layer in zip(pairwise(widths), LAYERS[self.ARCHITECTURE], strict=True):
+            layers.append(nn.Conv2d(before, after, layer.kernel, padding=feature_padding(self.ARCHITECTURE, layer)))
+            if layer.norm:
                 layers.append(nn.BatchNorm2d(after))
             layers.append(nn.ReLU(inplace=True))
         self.features = nn.Sequential(*layers)
@@ -348,8 +250,8 @@ class FDKNStream(Stream):
         height, width = image.shape[2:]
         image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         cells = F.pixel_unshuffle(image, STRIDE)
-        if any(self.IMAGE_PADDING):
-            cells = F.pad(cells, self.IMAGE_PADDING * 2)
+        if any(padding := IMAGE_PADDING[self.ARCHITECTURE]):
+            cells = F.pad(cells, padding * 2)
         features = self._first(self.layers()[0][0], cells)
         heads = self.heads(self.features[1:](features))
         weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
@@ -360,29 +262,23 @@ class CellStream(FDKNStream):
     """The last three convolutions of `DKNStream` on the 16 phases. As there all are "valid", and the image alone is
     padded by zeros: it ends as it does for a DKN."""
 
-    IMAGE_PADDING = (4, 4)
-    LAYERS = ((5, True), (3, False), (3, False))
-    FEATURE_PADDING = False
+    ARCHITECTURE = "cells"
 
 
 class DKNStream(Stream):
     """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
 
-    IMAGE_PADDING = (25, 24)
-
-    LAYERS = ((7, 1, True), (2, 2, False), (5, 1, True), (2, 2, False), (5, 1, True), (3, 1, False), (3, 1, False))
-    """Kernel, stride, BN of each."""
+    ARCHITECTURE = "dkn"
 
     def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
         super().__init__()
-        ends = pairwise((channels, *widths))
+        layers, ends = LAYERS[self.ARCHITECTURE], pairwise((channels, *widths))
         self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, stride=stride)
-            for (before, after), (kernel, stride, _) in zip(ends, self.LAYERS, strict=True)
+            nn.Conv2d(before, after, layer.kernel, stride=layer.stride)
+            for (before, after), layer in zip(ends, layers, strict=True)
         )
         self.norms = nn.ModuleList(
-            nn.BatchNorm2d(width) if norm else nn.Identity()
-            for width, (*_, norm) in zip(widths, self.LAYERS, strict=True)
+            nn.BatchNorm2d(width) if layer.norm else nn.Identity() for width, layer in zip(widths, layers, strict=True)
         )
         self.heads = _Heads(widths[-1], weights, offsets)
 
@@ -392,7 +288,7 @@ class DKNStream(Stream):
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
-        x, dilation = F.pad(image, self.IMAGE_PADDING * 2), 1
+        x, dilation = F.pad(image, IMAGE_PADDING[self.ARCHITECTURE] * 2), 1
         for i, (conv, norm) in enumerate(self.layers()):
             x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
@@ -401,7 +297,7 @@ class DKNStream(Stream):
 
     def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
         """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
-        return self.unpadded(F.pad(image, self.IMAGE_PADDING * 2)[:, :, shift_y:, shift_x:])
+        return self.unpadded(F.pad(image, IMAGE_PADDING[self.ARCHITECTURE] * 2)[:, :, shift_y:, shift_x:])
 
     def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every fourth pixel, from the one that has 25 rows and columns before it to the last that has 24 behind it."""

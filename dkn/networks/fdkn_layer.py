@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError, ImageError
-from dkn.networks.dkn import FDKNStream, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import FDKNStream, build
 
 
 class FDKNLayer(nn.Module):

@@ -31,7 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.networks.dkn import DKN, STRIDE, CellNetwork, DKNStream, Stream
+from dkn.networks.config import STRIDE
+from dkn.networks.dkn import DKN, CellNetwork, DKNStream, Stream
 
 PIXEL = 2 * STRIDE + 2  # of the 16 of a cell, row by row: the one that becomes DKN's
 CARRYING = 4  # convolutions of a DKN that pass the pixels on

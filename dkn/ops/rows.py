@@ -19,13 +19,15 @@ Each pixel is summed in the same order however many threads there are: results a
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
-import torch
 
 FAST = {"contract", "nsz", "arcp"}
 """What Numba may assume of arithmetic; not that NaN and infinity do not occur."""
@@ -52,18 +54,45 @@ def stacked(maps: list[np.ndarray]) -> np.ndarray:
 
 
 def in_rows(kernel: Callable[..., None], rows: int, *arguments: object) -> None:
-    """Run kernel(first row, last row, *arguments) over all rows, in as many threads as torch may use.
+    """Run kernel(first row, last row, *arguments) over all rows, in `thread_count` threads.
 
     The threads are our own and sleep between calls: those of other libraries would spin for a while after each.
     """
     if not rows:
         return
-    threads = min(torch.get_num_threads(), rows)
+    threads = min(thread_count(), rows)
     (_, mine), *others = pairwise(rows * i // threads for i in range(threads + 1))
     parts = [_pool(threads - 1).submit(kernel, first, last, *arguments) for first, last in others]
     kernel(0, mine, *arguments)
     for part in parts:
         part.result()
+
+
+def thread_count() -> int:
+    """How many threads may work on one frame: as many as PyTorch has, where it is in use; else OMP_NUM_THREADS, or as
+    many as there are cores, which is what PyTorch would have."""
+    count = getattr(sys.modules.get("torch"), "get_num_threads", None)  # not there while another thread imports it
+    if count is not None:
+        return int(count())
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else _cores()
+
+
+@cache
+def _cores() -> int:
+    """Those that this process may run on; threads of one core, which share its arithmetic, count once."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    found = {_text(Path(siblings.format(number))) or str(number) for number in os.sched_getaffinity(0)}
+    return len(found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 @cache

@@ -33,9 +33,10 @@ import torch
 from torch import Tensor
 
 from dkn.data.sample import Dataset, Sample
-from dkn.depth import degrade, prepare
+from dkn.depth.degradation import degrade
+from dkn.depth.network_input import prepare
 from dkn.errors import ConfigError
-from dkn.networks import STRIDE
+from dkn.networks.config import STRIDE
 from dkn.sensors import SENSORS, registration_error
 from dkn.training import phases
 from dkn.training.color_jitter import jitter

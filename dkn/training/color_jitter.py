@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkn.networks import LUMA
+from dkn.networks.config import LUMA
 
 
 def jitter(color: np.ndarray, strength: float, rng: np.random.Generator, mean: float | None = None) -> np.ndarray:

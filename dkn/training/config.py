@@ -22,9 +22,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-from dkn.depth import DEGRADATIONS
+from dkn.depth.degradation import DEGRADATIONS
 from dkn.errors import ConfigError
-from dkn.networks import STRIDE, NetworkConfig
+from dkn.networks.config import STRIDE, NetworkConfig
 
 LOSSES = Literal["l1", "rmse", "rmse+l1"]
 OPTIMISERS = Literal["adam", "muon"]

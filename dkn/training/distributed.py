@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from dkn.errors import ConfigError
-from dkn.utils.device import choose_device
+from dkn.utils.tensors import torch_device
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def join(device: str = "auto") -> Processes:
     Raises:
         ConfigError: no such device, or several processes without Lightning Fabric.
     """
-    chosen, count = choose_device(device), int(os.environ.get("WORLD_SIZE", 1))
+    chosen, count = torch_device(device), int(os.environ.get("WORLD_SIZE", 1))
     if count == 1 or "LOCAL_RANK" not in os.environ:
         return Processes(chosen)
     try:

@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from dkn.data.sample import Dataset
-from dkn.depth import prepare
 from dkn.depth.degradation import degrade
-from dkn.networks import STRIDE
+from dkn.depth.network_input import prepare
+from dkn.networks.config import STRIDE
 from dkn.training import phases
 from dkn.training.batches import Batch, place
 from dkn.training.config import TrainConfig

@@ -25,9 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.networks import DKN, STRIDE, DKNStream
+from dkn.networks.config import IMAGE_PADDING, STRIDE
+from dkn.networks.dkn import DKN
 
-BEFORE, BEHIND = DKNStream.IMAGE_PADDING  # the receptive field of a pixel: 25 rows and columns, itself, 24
+BEFORE, BEHIND = IMAGE_PADDING["dkn"]  # the receptive field of a pixel: 25 rows and columns, itself, 24
 
 
 def margin(window: int) -> int:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dkn.errors import ConfigError
-from dkn.networks import STRIDE
+from dkn.networks.config import STRIDE
 from dkn.training import phases
 from dkn.training.batches import Batch
 from dkn.training.trainer import MODEL, Trainer

@@ -39,10 +39,12 @@ from tqdm import tqdm
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo, not_finite
 from dkn.data.sample import Dataset
-from dkn.engines.base import without_tf32
+from dkn.engines.pytorch import without_tf32
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks import DKN, FDKN, STRIDE, CellNetwork, KernelNetwork, build, narrowed, to_dkn
-from dkn.networks.warm_start import CARRYING
+from dkn.networks.config import STRIDE
+from dkn.networks.dkn import DKN, FDKN, CellNetwork, KernelNetwork, build
+from dkn.networks.narrowing import narrowed
+from dkn.networks.warm_start import CARRYING, to_dkn
 from dkn.training import phases
 from dkn.training.batches import Batch, draw_batch
 from dkn.training.captured import CapturedStep
@@ -50,7 +52,7 @@ from dkn.training.config import LOSSES, TrainConfig
 from dkn.training.distributed import Processes, join
 from dkn.training.loader import ResidentSet, batches
 from dkn.training.muon import Muon
-from dkn.utils.device import channels_last
+from dkn.utils.tensors import channels_last
 
 Draw = Callable[[Dataset, TrainConfig, int, Dataset | None, slice], Batch]
 
@@ -100,8 +102,12 @@ def _check_state(state: Mapping[str, Any]) -> None:
     if not isinstance(card, dict) or not all(isinstance(part, str) for pair in card.items() for part in pair):
         raise TypeError("card is no text by name")
     for name in ("network", "ema"):
-        if weights := not_finite({key: torch.as_tensor(value) for key, value in state[name].items()}):
+        if weights := _not_finite(state[name]):
             raise ValueError(f"{name}: {weights} is not finite")
+
+
+def _not_finite(state: Mapping[str, Any]) -> str | None:
+    return not_finite({name: torch.as_tensor(value).cpu().numpy() for name, value in state.items()})
 
 
 def _check_optimiser(optimiser: torch.optim.Optimizer) -> None:
@@ -330,7 +336,7 @@ class Trainer:
         """
         if not self.processes.first:
             return
-        if name := not_finite(self.network.state_dict()) or not_finite(self.ema.state_dict()):
+        if name := _not_finite(self.network.state_dict()) or _not_finite(self.ema.state_dict()):
             raise CheckpointError(
                 f"{self.out}: after {self.step} steps {name} is not finite: training has diverged (a smaller "
                 "learning_rate may help); what was there before is kept"

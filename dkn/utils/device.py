@@ -12,33 +12,38 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What to compute on, and how precisely."""
+"""What to compute on. PyTorch is imported only where there may be a GPU for it."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
-
-import torch
-from torch import nn
 
 from dkn.errors import ConfigError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-N = TypeVar("N", bound=nn.Module)
+@dataclass(frozen=True)
+class Device:
+    """A processor that tensors or arrays lie on; its text is what PyTorch calls it."""
+
+    type: str
+    """cpu or cuda."""
+    index: int | None = None
+    """Of several GPUs."""
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
-def channels_last(network: N, device: torch.device) -> N:
-    """Move a network to `device` in the memory layout that convolutions are fastest in."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+CPU = Device("cpu")
 
 
-def choose_device(name: str | torch.device) -> torch.device:
-    """auto, cpu, cuda, or one of several as cuda:1 → a device that is there.
+def choose_device(name: object) -> Device:
+    """auto, cpu, cuda, or one of several as cuda:1, or something of that text → a device that is there.
 
     Raises:
         ConfigError: an unknown name, or cuda where torch has none.
@@ -46,15 +51,32 @@ def choose_device(name: str | torch.device) -> torch.device:
     name = str(name)
     if name not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", name):
         raise ConfigError(f"device={name!r}: choose auto, cpu, cuda, or one of several as cuda:1")
-    available = torch.cuda.is_available()
-    if name.startswith("cuda") and not available:
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return CPU
+    try:
+        import torch
+    except ImportError as error:
+        if name == "auto":
+            return CPU
+        raise ConfigError(f"device={name!r} needs PyTorch, which cannot be imported ({error})") from None
+    if not torch.cuda.is_available():
+        if name == "auto":
+            return CPU
         raise ConfigError(f"device={name!r}, but this torch sees no CUDA device; use auto or cpu")
-    if ":" in name and int(name.partition(":")[2]) >= (count := torch.cuda.device_count()):
+    index = int(name.partition(":")[2]) if ":" in name else torch.cuda.current_device()
+    if index >= (count := torch.cuda.device_count()):
         raise ConfigError(f"device={name!r}: this torch sees {count} CUDA device(s), counted from 0")
-    if name == "cpu" or (name == "auto" and not available):
-        return torch.device("cpu")
     # With its index: what "cuda" alone means is another device in each thread that says so.
-    return torch.device(name if ":" in name else f"cuda:{torch.cuda.current_device()}")
+    return Device("cuda", index)
+
+
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""What there is of on Linux wherever PyTorch may find a GPU: NVIDIA's driver, on a PC and on a Jetson; WSL; ROCm."""
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth asking PyTorch, which takes a second and 190 MB to import."""
+    return "torch" in sys.modules or not sys.platform.startswith("linux") or any(map(os.path.exists, GPU_FILES))
 
 
 def has_native_bf16() -> bool:

@@ -34,7 +34,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dkn.depth import to_counts
+from dkn.depth.units import to_counts
 from dkn.errors import DataError
 from dkn_ros.bags import decompression_limits, leniency
 

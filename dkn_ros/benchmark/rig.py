@@ -35,7 +35,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dkn.depth import to_metres
+from dkn.depth.units import to_metres
 from dkn.errors import ConfigError
 from dkn_ros.messages import compressed_depth, stamp_ns
 from dkn_ros.node_process import ended, node_process

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dkn.depth import to_counts
+from dkn.depth.units import to_counts
 from dkn.errors import ImageError
 from dkn_ros.messages.limits import short
 from dkn_ros.messages.raw import DEPTH_ENCODINGS, DepthArray

@@ -24,8 +24,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dkn.depth import degrade, reduce_color, upsample_bicubic
 from dkn.depth.confidence import confidence
+from dkn.depth.degradation import degrade
+from dkn.depth.grid import reduce_color
+from dkn.depth.resample import upsample_bicubic
 from dkn.evaluation import median_error, rmse
 from dkn.evaluation.baselines import BASELINES
 from dkn.evaluation.error_profile import Bin, ErrorProfile

@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dkn.depth import DEGRADATIONS
+from dkn.depth.degradation import DEGRADATIONS
 from dkn.errors import ConfigError
 from dkn.utils import tables
 from dkn.utils.arguments import check_output

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dkn.depth import degrade, to_metres
+from dkn.depth.degradation import degrade
+from dkn.depth.units import to_metres
 from dkn.errors import ConfigError, DataError, ImageError
 from dkn_ros import bags, messages
 from dkn_ros.bags.topic_choice import require_image

@@ -41,7 +41,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tqdm import tqdm
 
-from dkn.depth import to_counts, to_metres
+from dkn.depth.units import to_counts, to_metres
 from dkn.errors import ConfigError, ImageError
 from dkn_ros import bags, messages
 from dkn_ros.fast_dds import fast_dds_environment

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dkn.data.rendered.room import KINECT_SIZE, render_sequence
-from dkn.depth import kinect_noise
+from dkn.depth.sensor import kinect_noise
 from dkn_ros.bags.bag import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, DEPTH_TRUTH_TOPIC, BagWriter
 
 

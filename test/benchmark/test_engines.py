@@ -21,7 +21,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from dkn.benchmark import engines as bench
@@ -29,8 +28,11 @@ from dkn.benchmark import timing, training
 from dkn.cli import main
 from dkn.cli.bench import draw
 from dkn.engines.folding import flops
-from dkn.networks import DKN, FDKN, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import DKN, FDKN, build
+from dkn.networks.weights import Weights
 from dkn.training import Trainer
+from dkn.utils.device import CPU
 
 KEYS = {"device", "model", "size", "runs", "results"}
 RESULT_KEYS = {"engine", "median_ms", "peak_mb", "max_abs_error_m"}
@@ -71,12 +73,12 @@ def test_differences_are_metres(make_model, tmp_path, monkeypatch):
         def __init__(self, *_: object):
             pass
 
-        def __call__(self, color: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+        def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
             return reference(color, depth) + 0.02
 
     path = make_model(tmp_path / "m_x8.safetensors")
-    network = bench.open_network(str(path))[0]
-    reference = bench.Choice("reference", torch.device("cpu"), "fp32").make(network)
+    weights = bench.open_model(str(path))[0]
+    reference = bench.Choice("reference", CPU, "fp32").make(weights)
     monkeypatch.setattr(bench, "Upsampler", lambda *a, **k: lambda color, low: None)
     make = bench.Choice.make
     monkeypatch.setattr(bench.Choice, "make", lambda c, n: Off() if c.name == "torch" else make(c, n))
@@ -124,7 +126,7 @@ def test_turns_are_taken_and_the_second_frame_counts():
         calls.append(name)
 
     turns = {name: (lambda name=name: slow_at_first(name)) for name in "ab"}
-    times = timing.interleave(turns, 2, "", torch.device("cpu"))
+    times = timing.interleave(turns, 2, "", CPU)
     assert calls == list("aabb" * (2 + timing.WARM_UP))
     assert max(times.values()) < 0.02
 
@@ -135,12 +137,12 @@ def test_flops():
     layers = 9 * (32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128) + 128 * 27 * 16
     expected = 2 * (2 * layers + 9 * 32 * (48 + 16)) * 64 * 48 / 16
     assert isinstance(network, FDKN)
-    assert flops(network, (64, 48)) == expected
+    assert flops(Weights.of(network), (64, 48)) == expected
     # About 26.5 and 742 GFLOP at VGA.
-    assert flops(network, (640, 480)) / 1e9 == pytest.approx(26.5, rel=0.05)
+    assert flops(Weights.of(network), (640, 480)) / 1e9 == pytest.approx(26.5, rel=0.05)
     dkn = build(NetworkConfig("dkn"))
     assert isinstance(dkn, DKN)
-    assert flops(dkn, (640, 480)) / 1e9 == pytest.approx(720, rel=0.05)
+    assert flops(Weights.of(dkn), (640, 480)) / 1e9 == pytest.approx(720, rel=0.05)
 
 
 def test_sweep_and_its_picture(tmp_path):

@@ -28,7 +28,7 @@ from refusals import refused
 
 from dkn import checkpoint
 from dkn.cli import COMMANDS, main
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 TRAIN = ["--scale=4", "--batch-size=2", "--crop=16", "--n1=8", "--n2=8", "--fp32"]
 

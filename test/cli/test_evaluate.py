@@ -24,8 +24,8 @@ import pytest
 from refusals import refused
 
 from dkn.cli import main
-from dkn.depth import DEGRADATIONS
-from dkn.networks import NetworkConfig
+from dkn.depth.degradation import DEGRADATIONS
+from dkn.networks.config import NetworkConfig
 from dkn.upsampler import Upsampler
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from dkn.cli import main
 from dkn.filter import Filter
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.utils.image_io import read_picture, write_picture
 
 

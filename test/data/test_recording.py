@@ -24,11 +24,11 @@ import pytest
 
 from dkn.data.recording import Recording
 from dkn.data.sample import Sample
-from dkn.depth import near_edges
+from dkn.depth.edges import near_edges
 from dkn.errors import DataError
 from dkn.evaluation import bicubic, evaluate
 from dkn.evaluation.recorded import FIGURES, RecordedErrors, mean_figures
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, draw_batch
 
 NAN = math.nan

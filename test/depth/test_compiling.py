@@ -25,7 +25,8 @@ import pytest
 
 from dkn import Upsampler
 from dkn.depth import frame, kernels
-from dkn.depth.holes import validity
+from dkn.depth.holes import numba_validity
+from dkn.depth.stages.host import BY_NUMPY
 from dkn.errors import CheckpointError
 
 pytest.importorskip("numba")
@@ -42,9 +43,9 @@ def wait_for(happened: Callable[[], bool]) -> None:
 def nothing_compiled(monkeypatch):
     """As when a process begins; what is compiled waits until the event that this gives is set."""
     go = threading.Event()
-    frame.compile_stages.cache_clear()
+    frame._compiled.cache_clear()
     monkeypatch.setattr(kernels, "awaited", False)
-    monkeypatch.setattr(frame, "compile_resampling", lambda: go.wait(60))
+    monkeypatch.setattr(frame, "compile_search", lambda: go.wait(60))
     yield go
     go.set()
     wait_for(lambda: not frame.is_compiling())
@@ -52,8 +53,8 @@ def nothing_compiled(monkeypatch):
 
 def test_a_frame_need_not_wait_for_what_is_compiled(nothing_compiled, make_model, tmp_path, monkeypatch):
     votes = []
-    compiled = validity.compiled.vote
-    monkeypatch.setattr(validity.compiled, "vote", lambda *of: votes.append(of) or compiled(*of))
+    compiled = numba_validity.upsample_validity
+    monkeypatch.setattr(numba_validity, "upsample_validity", lambda *of: votes.append(of) or compiled(*of))
     upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False)
     color = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     depth = np.full((6, 8), 2, np.float32)
@@ -64,22 +65,22 @@ def test_a_frame_need_not_wait_for_what_is_compiled(nothing_compiled, make_model
     nothing_compiled.set()
     wait_for(lambda: not frame.is_compiling())
     assert not upsampler.is_measuring
-    votes.clear()
+    votes.clear()  # what was compiled was tried
     late = upsampler(color, depth)
     assert votes
     np.testing.assert_allclose(early, late, atol=1e-5)
 
 
-def test_a_compiler_that_fails_leaves_pytorch_at_work(nothing_compiled, make_model, tmp_path, monkeypatch, caplog):
+def test_a_compiler_that_fails_leaves_numpy_at_work(nothing_compiled, make_model, tmp_path, monkeypatch, caplog):
     def fail() -> None:
         raise OSError("no compiler")
 
-    monkeypatch.setattr(frame, "compile_resampling", fail)
+    monkeypatch.setattr(frame, "compile_search", fail)
     upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False)
     upsampler.load(8)
     wait_for(lambda: not frame.is_compiling())
     assert "no compiler" in caplog.text
-    assert kernels.awaited
+    assert frame.stages("cpu") is BY_NUMPY
     assert not upsampler.is_measuring
     assert np.isfinite(upsampler(np.zeros((48, 64, 3), np.uint8), np.full((6, 8), 2, np.float32))).all()
 
@@ -91,5 +92,17 @@ def test_after_a_model_that_cannot_be_used_the_next_one_is_compiled_for(nothing_
         Upsampler(tmp_path / "bad_x8.safetensors", device="cpu", compile_first=False).load(8)
     assert not kernels.awaited
     Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False).load(8)
-    wait_for(lambda: frame.compile_stages.cache_info().currsize == 1)
+    wait_for(lambda: frame._compiled.cache_info().currsize == 1)
     wait_for(lambda: not kernels.awaited)
+
+
+def test_a_first_frame_waits_for_it_where_that_is_wanted(nothing_compiled, make_model, tmp_path):
+    upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu")
+    loading = threading.Thread(target=upsampler.load, args=(8,))
+    loading.start()
+    loading.join(0.5)
+    assert loading.is_alive()
+    nothing_compiled.set()
+    loading.join(60)
+    assert not loading.is_alive() and not frame.is_compiling()
+    assert frame.stages("cpu") is not BY_NUMPY

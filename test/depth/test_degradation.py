@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dkn.depth import DEGRADATIONS, axial_sigma, degrade, kinect_noise, quantise_disparity
+from dkn.depth.degradation import DEGRADATIONS, degrade
+from dkn.depth.sensor import axial_sigma, kinect_noise, quantise_disparity
 from dkn.errors import ConfigError
 from dkn.sensors import SENSORS
 

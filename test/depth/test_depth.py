@@ -26,18 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dkn.depth import (
-    clamp_to_local_range,
-    degrade,
-    fill_holes,
-    input_channels,
-    mixed_pixels,
-    reduce_color,
-    resize_bicubic,
-    to_counts,
-    to_grid,
-    to_metres,
-)
+from dkn.depth.degradation import degrade
+from dkn.depth.grid import reduce_color
+from dkn.depth.network_input import input_channels, mixed_pixels
+from dkn.depth.resample import clamp_to_local_range, fill_holes, resize_bicubic, to_grid
+from dkn.depth.units import to_counts, to_metres
 from dkn.errors import ImageError
 
 NAN = float("nan")

@@ -29,10 +29,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from dkn.depth import frame, mixed_pixels, resample
-from dkn.depth.holes import validity as outlines
-from dkn.depth.network_input import MIXED, MIXED_EDGES, Prepared
+from dkn.depth import frame, resample
+from dkn.depth.network_input import mixed_pixels
 from dkn.depth.network_input import prepare as prepare_by_pytorch
+from dkn.depth.stages.base import MIXED, MIXED_EDGES, Prepared, Stages, follows_color
+from dkn.depth.stages.pytorch import PYTORCH, finish, upsample_validity, validity
 
 fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
 from dkn.depth.fused import network_input, pyramid, result  # noqa: E402
@@ -131,7 +132,7 @@ def test_what_is_valid(least, most):
     low = torch.tensor(values, device=DEVICE)[None, None, None]
     found = fused.validity(low, least, most)
     assert found.dtype == torch.bool
-    assert torch.equal(found, frame.validity(low, least, most))
+    assert torch.equal(found, validity(low, least, most))
 
 
 RATIOS = [
@@ -180,8 +181,8 @@ def test_many_programs(monkeypatch):
     for module in (network_input, result):
         monkeypatch.setattr(module, "BLOCK", 128)
     monkeypatch.setattr(result, "FEW", 32)
-    found = frame.Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
-    assert frame.difference(found, DEVICE, (6, 8), (18, 25), 4, True) < 1e-5
+    found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, upsample_validity)
+    assert frame.difference(found, str(DEVICE), (6, 8), (18, 25), 4, True) < 1e-5
 
 
 @pytest.mark.parametrize("size", [(12, 16), (5, 9), (4, 30), (30, 3), (1, 1), (130, 7), (6, 250)])
@@ -228,7 +229,7 @@ def test_the_result_is_the_same(small, size, cut):
     shown = prepared.shown + 0.1 * torch.randn(prepared.shown.shape, generator=random).to(DEVICE)
     for i, wild in enumerate((math.inf, -math.inf, NAN)):
         shown.view(-1)[5 * i % shown.numel()] = wild
-    found, expected = (f(shown, prepared, bounds, low, valid, color, cut) for f in (fused.finish, frame.finish))
+    found, expected = (f(shown, prepared, bounds, low, valid, color, cut) for f in (fused.finish, finish))
     assert found.shape == (1, 1, *size)
     differ = found.isnan() != expected.isnan()
     assert differ.float().mean() < 1e-3  # votes that are even but for rounding
@@ -252,7 +253,7 @@ def test_a_unit_that_the_host_does_not_know():
     bounds = torch.tensor([0.0, 9.0], device=DEVICE).view(1, 2, 1, 1).expand(1, 2, 7, 5).contiguous()
     shown = torch.rand(1, 1, 14, 10, device=DEVICE)
     found, expected = (
-        f(shown, prepared, bounds, low, valid, an_image((14, 10)), False) for f in (fused.finish, frame.finish)
+        f(shown, prepared, bounds, low, valid, an_image((14, 10)), False) for f in (fused.finish, finish)
     )
     assert_close(found, expected)
 
@@ -277,7 +278,7 @@ def test_the_colours_are_those_of_the_vote(small, size):
 def test_all_stages_in_a_row(small, size, holes, cut):
     low, _ = a_map(small, holes)
     color, results = an_image(size), []
-    for stages in (frame.PYTORCH, frame.Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)):
+    for stages in (PYTORCH, Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, upsample_validity)):
         valid = stages.validity(low, 0.4, 9.0)
         prepared = stages.prepare(low, valid, size, 10.0, 4)
         bounds = stages.local_range(prepared.filled, valid, size, 7)
@@ -291,13 +292,9 @@ def test_all_stages_in_a_row(small, size, holes, cut):
 # --- Where it is chosen -------------------------------------------------------------------------------------------
 
 
-def test_the_cpu_has_pytorch():
-    assert frame.stages(torch.device("cpu")) is frame.PYTORCH
-
-
 def test_a_gpu_has_the_kernels_where_they_work():
     assert any(math.prod(small) > pyramid.SMALL for small, *_ in frame.CASES)  # the check sees every kernel
-    found = frame._fused.__wrapped__(DEVICE)
+    found = frame._fused.__wrapped__(str(DEVICE))
     assert found.finish is fused.finish and found.prepare is fused.prepare
 
 
@@ -305,14 +302,14 @@ def test_a_gpu_has_the_kernels_where_they_work():
     ("broken", "complaint"),
     [
         (lambda *arguments: 1 / 0, "failed with ZeroDivisionError"),
-        (lambda *arguments: frame.finish(*arguments) + 0.01, "differ from PyTorch by 1.0e-02 m"),
-        (lambda *arguments: frame.finish(*arguments) * NAN, "differ from PyTorch by inf m"),
+        (lambda *arguments: finish(*arguments) + 0.01, "differ from PyTorch by 1.0e-02 m"),
+        (lambda *arguments: finish(*arguments) * NAN, "differ from PyTorch by inf m"),
     ],
 )
 def test_a_gpu_has_pytorch_where_they_fail(broken, complaint, monkeypatch, caplog):
     monkeypatch.setattr(fused, "finish", broken)
     monkeypatch.setattr(frame, "CASES", [((6, 8), (18, 25), 4, True)])
-    assert frame._fused.__wrapped__(DEVICE) is frame.PYTORCH
+    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
     assert complaint in caplog.text
 
 
@@ -320,17 +317,16 @@ def test_a_gpu_has_pytorch_where_they_fail(broken, complaint, monkeypatch, caplo
 def test_an_old_triton_is_not_asked(version, monkeypatch):
     monkeypatch.setattr("triton.__version__", version)
     monkeypatch.setattr(fused, "validity", None)
-    assert frame._fused.__wrapped__(DEVICE) is frame.PYTORCH
+    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
 
 
 @pytest.mark.parametrize("missing", ["triton", "dkn.depth.fused"])
 def test_without_triton_there_is_pytorch(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delattr("dkn.depth.fused")
-    assert frame._fused.__wrapped__(DEVICE) is frame.PYTORCH
+    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
 
 
 def test_outlines_follow_colour_from_the_same_scale_on():
-    valid = torch.ones(1, 1, 4, 4, dtype=torch.bool)
-    scales = [outlines.follows_color(valid, size) for size in ((12, 12), (11, 12), (12, 11), (4, 4), (64, 64))]
+    scales = [follows_color((4, 4), size) for size in ((12, 12), (11, 12), (12, 11), (4, 4), (64, 64))]
     assert scales == [True, False, False, False, True]

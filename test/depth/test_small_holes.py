@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from dkn import Upsampler
-from dkn.depth.holes import STEP, small_holes
+from dkn.depth.holes.small import STEP, small_holes
 from dkn.errors import ConfigError
 
 

@@ -24,8 +24,9 @@ import torch
 
 from dkn import Upsampler
 from dkn.data.rendered.room import render_sequence
-from dkn.depth import resize_mask
-from dkn.depth.holes import upsample_validity, validity
+from dkn.depth.holes.validity import upsample_validity
+from dkn.depth.resample import resize_mask
+from dkn.depth.stages.base import AGREES
 
 GREY = np.full((96, 128, 3), 128, np.uint8)
 
@@ -116,7 +117,7 @@ def test_what_lies_on_no_measured_surface_stays_unknown():
     depth, result = np.where(low, np.float32(2), np.float32(math.nan)), np.full(known.shape, 2, np.float32)
     gained = judged(low, color, depth, result) & ~blocks(low, known.shape)
     assert gained.sum() > 100
-    result[:, 64:] *= 1 + 2 * validity.AGREES
+    result[:, 64:] *= 1 + 2 * AGREES
     found = judged(low, color, depth, result)
     assert (found & ~blocks(low, known.shape))[:, :64].sum() == gained[:, :64].sum() > 0
     assert not (found & ~blocks(low, known.shape))[:, 64:].any()
@@ -135,14 +136,12 @@ def any_maps(size):
 @pytest.mark.parametrize("size", [(96, 128), (97, 131), (100, 200), (384, 512)])
 def test_the_compiled_form_is_the_same(size):
     pytest.importorskip("numba")
-    reference = judged(*any_maps(size), by=validity.vote)
-    assert np.mean(judged(*any_maps(size)) != reference) < 1e-3  # votes that are even but for rounding
+    from dkn.depth.holes import numba_validity, numpy_validity
 
-
-def test_without_numba(monkeypatch):
-    compiled = judged(*any_maps((96, 128)))
-    monkeypatch.setattr(validity, "compiled", None)
-    assert np.mean(judged(*any_maps((96, 128))) != compiled) < 1e-3
+    maps = any_maps(size)
+    for module in (numba_validity, numpy_validity):
+        found = module.upsample_validity(*maps)
+        assert np.mean(found != judged(*maps)) < 1e-3  # votes that are even but for rounding
 
 
 @pytest.mark.parametrize("fill", ["none", "small"])

@@ -24,21 +24,23 @@ import numpy as np
 import pytest
 import torch
 from cuda_tape import Tape, recorded
-from engine_cases import CONFIGS, images
+from engine_cases import CONFIGS, tensors
 from torch import Tensor
 
 from dkn import checkpoint
-from dkn.depth import resize_bicubic
-from dkn.engines import TOLERANCE, Runner, difference_from_reference, plan
+from dkn.depth.resample import resize_bicubic
+from dkn.engines import TOLERANCE, Runner, difference_from_plain, plan
 from dkn.engines.reference import ReferenceEngine
 from dkn.errors import ConfigError
-from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import KernelNetwork, build
+from dkn.networks.weights import Weights
+from dkn.utils.device import CPU, Device, choose_device
 
 pytest.importorskip("triton", reason="Triton is not installed")
 from dkn.engines import cuda
 
-CPU = torch.device("cpu")
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = choose_device("auto")
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MILLIMETRE = 1e-4
 DKN = NetworkConfig("dkn", n1=16, n2=16)
@@ -51,16 +53,20 @@ def _float32_is_not_tf32():
         yield
 
 
+def engine_of(network: KernelNetwork, precision: str, **options) -> cuda.CudaEngine:
+    return cuda.CudaEngine(Weights.of(network), DEVICE, precision, **options)
+
+
 def run(network: KernelNetwork, color: Tensor, depth: Tensor, precision: str = "fp32", **options) -> Tensor:
-    engine = cuda.CudaEngine(network, DEVICE, precision, **options)
-    return engine(color.to(DEVICE), depth.to(DEVICE)).cpu()
+    engine = engine_of(network, precision, **options)
+    return engine(color.to(str(DEVICE)), depth.to(str(DEVICE))).cpu()
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_equals_the_reference(config, liven):
     network = liven(build(replace(config, n1=16, n2=24)), offsets=2.0)  # products of two: often out of the window
-    color, depth = images(1, 5, 7, channels=config.depth_channels)
-    expected = ReferenceEngine(network, CPU)(color, depth)
+    color, depth = tensors(1, 5, 7, channels=config.depth_channels)
+    expected = ReferenceEngine(Weights.of(network), CPU)(color, depth)
     result = run(network, color, depth)
     assert result.shape == expected.shape and result.dtype == torch.float32
     assert (result - expected).abs().max() <= TOLERANCE["fp32"]
@@ -72,7 +78,7 @@ def test_streams_are_joined_where_one_does_not_fill_the_gpu(multiprocessors, lay
     properties = SimpleNamespace(multi_processor_count=multiprocessors)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     assert cuda.layers_joined(torch.device("cuda:0")) == layers
-    assert cuda.layers_joined(CPU) == 6
+    assert cuda.layers_joined(torch.device("cpu")) == 6
 
 
 @pytest.mark.parametrize(
@@ -82,9 +88,11 @@ def test_streams_are_joined_where_one_does_not_fill_the_gpu(multiprocessors, lay
 @torch.inference_mode()
 def test_streams_run_together_or_apart(config, options, liven):
     network = liven(build(config))
-    color, depth = (image.to(DEVICE) for image in images(2, 13, 9))
+    color, depth = (image.to(str(DEVICE)) for image in tensors(2, 13, 9))
     expected, result = (
-        next(cuda.CudaEngine(network, DEVICE, "fp32", **ways)._features(color, depth.permute(0, 2, 3, 1)))[1]
+        next(cuda.CudaEngine(Weights.of(network), DEVICE, "fp32", **ways)._features(color, depth.permute(0, 2, 3, 1)))[
+            1
+        ]
         for ways in ({}, options)
     )
     for feature, other in zip(expected, result, strict=True):
@@ -94,7 +102,7 @@ def test_streams_run_together_or_apart(config, options, liven):
 @pytest.mark.parametrize("options", [{"dilated": True}, {"most_pixels": 60}], ids=str)
 def test_every_way_through_dkn(options, liven):
     network = liven(build(DKN), offsets=2.0)
-    color, depth = images(2, 6, 5)
+    color, depth = tensors(2, 6, 5)
     difference = run(network, color, depth, **options) - run(network, color, depth)
     assert difference.abs().max() <= TOLERANCE["fp32"]
 
@@ -103,7 +111,7 @@ def test_every_way_through_dkn(options, liven):
 def test_a_large_image_is_computed_in_bands(dilated, count, liven, monkeypatch):
     bands = []
     monkeypatch.setattr(cuda, "upsample", lambda heads, features, *_, band: bands.append((band, *features[1].shape)))
-    run(liven(build(DKN)), *images(1, 18, 10), most_pixels=80, dilated=dilated)
+    run(liven(build(DKN)), *tensors(1, 18, 10), most_pixels=80, dilated=dilated)
     heights, width = ((2, 2, 1), 3) if not dilated else ((8, 8, 2), 10)
     assert bands == [
         (band, count, 16, height, width) for band, height in zip(((0, 8), (8, 16), (16, 18)), heights, strict=True)
@@ -114,17 +122,19 @@ def test_a_large_image_is_computed_in_bands(dilated, count, liven, monkeypatch):
 @pytest.mark.parametrize("config", [FDKN, DKN], ids=["fdkn", "dkn"])
 def test_any_size(config, size, liven):
     network = liven(build(config))
-    color, depth = images(1, 20, 20)
+    color, depth = tensors(1, 20, 20)
     color, depth = color[:, : size[0], : size[1]].contiguous(), depth[..., : size[0], : size[1]].contiguous()
-    difference = run(network, color, depth) - ReferenceEngine(network, CPU)(color, depth)
+    difference = run(network, color, depth) - ReferenceEngine(Weights.of(network), CPU)(color, depth)
     assert difference.abs().max() <= TOLERANCE["fp32"]
 
 
 def test_the_same_bytes_on_every_run(liven):
     network = liven(build(FDKN), offsets=3.0)
-    color, depth = images(1, 9, 14)
-    engine = cuda.CudaEngine(network, DEVICE, "fp16")
-    first, _, again = (engine(c.to(DEVICE), d.to(DEVICE)) for c, d in ((color, depth), images(1, 5, 5), (color, depth)))
+    color, depth = tensors(1, 9, 14)
+    engine = cuda.CudaEngine(Weights.of(network), DEVICE, "fp16")
+    first, _, again = (
+        engine(c.to(str(DEVICE)), d.to(str(DEVICE))) for c, d in ((color, depth), tensors(1, 5, 5), (color, depth))
+    )
     assert torch.equal(first, again)
 
 
@@ -146,7 +156,7 @@ def scene(make_scene, scale: int, height: int = 24, width: int = 32) -> tuple[Te
 def test_float16_on_a_scene(scale, make_scene):
     network = trained(scale)
     color, depth = scene(make_scene, scale)
-    expected = ReferenceEngine(network, CPU)(color, depth)
+    expected = ReferenceEngine(Weights.of(network), CPU)(color, depth)
     difference = (run(network, color, depth, "fp16") - expected).abs()
     assert 0 < difference.max() <= 3 * MILLIMETRE
     assert difference.mean() <= 0.1 * MILLIMETRE
@@ -156,9 +166,9 @@ def test_float16_on_a_scene(scale, make_scene):
 def test_depth_is_not_rounded_to_float16(liven):
     """Behind 7 m, float16 has steps of 5 mm."""
     network = trained(8)
-    color, depth = images(1, 12, 16)
+    color, depth = tensors(1, 12, 16)
     depth = 0.7 + 0.02 * depth
-    expected = ReferenceEngine(network, CPU)(color, depth)
+    expected = ReferenceEngine(Weights.of(network), CPU)(color, depth)
     whole, rounded = (run(network, color, d, "fp16") - expected for d in (depth, depth.half().float()))
     assert whole.abs().mean() < 0.2 * rounded.abs().mean()
 
@@ -167,16 +177,16 @@ def test_depth_is_not_rounded_to_float16(liven):
 def test_extreme_depths_in_float16(content):
     """Nothing overflows at 65 m, the end of what 16 bits of millimetres say."""
     network = trained(8)
-    color, depth = images(1, 8, 12)
+    color, depth = tensors(1, 8, 12)
     depth = content * depth
     result = run(network, color, depth, "fp16")
-    expected = ReferenceEngine(network, CPU)(color, depth)
+    expected = ReferenceEngine(Weights.of(network), CPU)(color, depth)
     assert (result - expected).abs().max() <= 0.01 * max(content, 1)
 
 
 def test_the_self_check_accepts_it():
     network = trained(4)
-    difference = difference_from_reference(cuda.CudaEngine(network, DEVICE, "fp16"), network)
+    difference = difference_from_plain(engine_of(network, "fp16"), Weights.of(network))
     assert 0 < difference <= TOLERANCE["fp16"] / 2  # not on the brink
 
 
@@ -194,8 +204,8 @@ def test_nothing_asks_for_a_value(config, liven, monkeypatch):
         return out.copy_(depth)
 
     monkeypatch.setattr(cuda, "upsample", instead)
-    engine, tape = cuda.CudaEngine(network, CPU, "fp16"), Tape()
-    (color, depth), (other_color, other_depth) = images(1, 9, 14), images(1, 9, 14, seed=1)
+    engine, tape = cuda.CudaEngine(Weights.of(network), CPU, "fp16"), Tape()
+    (color, depth), (other_color, other_depth) = tensors(1, 9, 14), tensors(1, 9, 14, seed=1)
     with torch.inference_mode():
         color, depth = color.clone(), depth.clone()
     with torch.inference_mode(), recorded(tape):
@@ -211,14 +221,14 @@ def test_nothing_asks_for_a_value(config, liven, monkeypatch):
 
 def test_kernels_too_large_for_it_leave_it_out():
     with pytest.raises(ConfigError, match="kernel_size=9"):
-        cuda.CudaEngine(build(NetworkConfig(kernel_size=9, n1=8, n2=8)).eval(), DEVICE, "fp16")
+        engine_of(build(NetworkConfig(kernel_size=9, n1=8, n2=8)), "fp16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
 def test_it_is_the_one_that_is_chosen(architecture, liven):
     network = liven(build(NetworkConfig(architecture)), offsets=0.3)
-    runner = Runner(network, plan(torch.device("cuda")))
+    runner = Runner(Weights.of(network), plan(Device("cuda")))
     assert str(runner.engine) == "cuda (cuda, fp16)"
     assert cuda._fuses(torch.device("cuda", torch.cuda.current_device()), torch.float16)
 
@@ -227,8 +237,8 @@ def test_it_is_the_one_that_is_chosen(architecture, liven):
 @pytest.mark.parametrize("architecture", ["fdkn", "dkn"])
 def test_a_whole_frame_on_a_gpu(architecture, liven):
     network = liven(build(NetworkConfig(architecture)), offsets=0.3)
-    color, depth = images(1, 480, 640)
-    exact = ReferenceEngine(network, CPU)(color, depth)
+    color, depth = tensors(1, 480, 640)
+    exact = ReferenceEngine(Weights.of(network), CPU)(color, depth)
     for precision, bound in (("fp32", TOLERANCE["fp32"]), ("fp16", 1e-4)):
         difference = np.abs((run(network, color, depth, precision) - exact).numpy())
         assert difference.mean() <= bound

@@ -23,13 +23,14 @@ import numpy as np
 import pytest
 import torch
 from cuda_tape import recorded
-from launches import of_a_frame
+from launches import as_on_a_gpu, of_a_frame, on_arrays
 
 from dkn import upsampler
 from dkn.checkpoint import ModelInfo, load, save
-from dkn.depth import frame
+from dkn.depth.stages.base import Stages
+from dkn.depth.stages.pytorch import PYTORCH
 from dkn.geometry import CameraModel, Registration
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.upsampler import Upsampler
 
 fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
@@ -38,7 +39,7 @@ from dkn.geometry import triton_registration  # noqa: E402  # only where Triton 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the GPU does it")
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-FUSED = frame.Stages(fused.validity, fused.prepare, fused.local_range, fused.finish)
+FUSED = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, PYTORCH.known)
 SIZE = 480, 640
 MOST = 40
 """Launches of a frame from uploaded colour and depth to the result, whatever model and ratio, at 640×480."""
@@ -98,7 +99,7 @@ def test_launches_of_registration(monkeypatch):
 
 def test_what_pytorch_would_launch():
     """The count is one that can tell: PyTorch's stages are beyond the limit."""
-    found = of_a_frame(MODELS / "fdkn_x8.safetensors", (60, 80), SIZE, frame.PYTORCH, fill_holes="all")
+    found = of_a_frame(MODELS / "fdkn_x8.safetensors", (60, 80), SIZE, PYTORCH, fill_holes="all")
     assert 100 < sum(found.values()) < 200
 
 
@@ -115,8 +116,7 @@ def test_the_same_frame_by_either(config, depth_range, size, fill_holes, tmp_pat
     path = make_model(tmp_path / "m.safetensors", config=config)
     network, _ = load(path)
     save(path, network, ModelInfo(config, 8, depth_range))
-    for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
-        monkeypatch.setattr(f"{module}.is_readable", lambda tensor: False)
+    as_on_a_gpu(monkeypatch)
     for name, value in (("network_input.PARTS", 4), ("network_input.BLOCK", 1024), ("result.BLOCK", 1024)):
         monkeypatch.setattr(f"dkn.depth.fused.{name}", value)  # fewer programs: the interpreter runs one by one
     rng = np.random.default_rng(0)
@@ -124,8 +124,8 @@ def test_the_same_frame_by_either(config, depth_range, size, fill_holes, tmp_pat
         color, depth = rng.integers(0, 256, (*size, 3)).astype(np.uint8), rng.uniform(0.5, 8, (6, 8)).astype(np.float32)
         depth[rng.random(depth.shape) < share] = np.nan
         results = []
-        for stages in (frame.PYTORCH, FUSED):
-            monkeypatch.setattr(upsampler, "stages", lambda device, stages=stages: stages)
+        for stages in (PYTORCH, FUSED):
+            monkeypatch.setattr(upsampler, "stages", lambda device, stages=stages: on_arrays(stages))
             one = Upsampler(path, device="cpu", engine="reference", fill_holes=fill_holes, max_depth=7.5)
             results.append(one(color, depth))
         expected, found = results

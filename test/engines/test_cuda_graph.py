@@ -21,21 +21,27 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import fields
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cuda_tape import Tape, recorded
+from launches import as_on_a_gpu, on_arrays
 
+from dkn.depth.stages.base import Stages
+from dkn.depth.stages.pytorch import PYTORCH
 from dkn.engines import cuda_graph
 from dkn.engines.cuda_graph import Captured, Graphs
 from dkn.engines.reference import ReferenceEngine
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.upsampler import Upsampler
 
-CPU = torch.device("cpu")
 NAN = np.float32(np.nan)
+CPU = torch.device("cpu")
 
 
 @contextlib.contextmanager
@@ -81,6 +87,15 @@ def use(stream):
     Stream.current = before
 
 
+def either(name: str) -> Callable[..., Any]:
+    """A stage of tensors, as in a graph, and of arrays, as without one, by PyTorch."""
+    of_tensors, of_arrays = getattr(PYTORCH, name), getattr(on_arrays(PYTORCH), name)
+    return lambda *of: (of_tensors if any(isinstance(one, torch.Tensor) for one in of) else of_arrays)(*of)
+
+
+EITHER = Stages(*(either(field.name) for field in fields(Stages)))
+
+
 @pytest.fixture
 def graphs(monkeypatch) -> Graphs:
     """Of a GPU that is a CPU."""
@@ -100,9 +115,8 @@ def graphs(monkeypatch) -> Graphs:
     torch_with_cuda = SimpleNamespace(cuda=cuda, **{name: getattr(torch, name) for name in names})
     monkeypatch.setattr(cuda_graph, "torch", torch_with_cuda)
     monkeypatch.setattr(cuda_graph, "_pinned", lambda tensor: tensor)
-    for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
-        monkeypatch.setattr(f"{module}.is_readable", lambda tensor: False)
-    monkeypatch.setattr("dkn.depth.kernels.awaited", True)  # so that PyTorch serves, as for tensors of a GPU
+    as_on_a_gpu(monkeypatch)
+    monkeypatch.setattr("dkn.upsampler.stages", lambda device: EITHER)
     monkeypatch.setattr(Graphs, "possible", True)
     return Graphs(CPU)
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from importlib import metadata
 
 import numpy as np
@@ -26,9 +27,9 @@ import torch
 from dkn.engines import Choice, Engine, plan, runner
 from dkn.errors import ConfigError
 from dkn.upsampler import Upsampler
-from dkn.utils.device import choose_device
+from dkn.utils.device import CPU, Device, choose_device
 
-GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
+GPU = Device("cuda", 0)
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ def test_a_device_is_named_with_its_index(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    assert choose_device("cuda") == choose_device("auto") == choose_device("cuda:1") == torch.device("cuda", 1)
-    assert choose_device("cuda:0") == torch.device("cuda", 0)
+    assert choose_device("cuda") == choose_device("auto") == choose_device("cuda:1") == Device("cuda", 1)
+    assert choose_device("cuda:0") == Device("cuda", 0)
     with pytest.raises(ConfigError, match="2 CUDA"):
         choose_device("cuda:2")
 
@@ -90,7 +91,7 @@ def upsampler(make_model, tmp_path, monkeypatch) -> Upsampler:
     """With an engine on a GPU to begin with, and one on the CPU to go on with."""
     made = {"cuda": OnLostGpu, "cpu": OnCpu}
     monkeypatch.setattr(Choice, "make", lambda choice, net: made[choice.device.type](net, choice.device, "fp32"))
-    monkeypatch.setattr(runner, "difference_from_reference", lambda engine, network: 0.0)
+    monkeypatch.setattr(runner, "difference_from_plain", lambda engine, network: 0.0)
     found = Upsampler(make_model(tmp_path / "m.safetensors"), device="cpu")
     found._plan, found._candidates = [Choice("torch", GPU, "fp32"), Choice("torch", CPU, "fp32")], []
     return found
@@ -99,17 +100,17 @@ def upsampler(make_model, tmp_path, monkeypatch) -> Upsampler:
 @pytest.mark.parametrize("first", ["upload", "call"])
 def test_a_lost_gpu_ends_on_the_cpu(upsampler, monkeypatch, first):
     """Whichever call to it fails first."""
-    uploads = []
+    attempts = []
 
-    def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
-        uploads.append(device.type)
-        if device.type == "cuda" and first == "upload":
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return torch.from_numpy(np.array(array)).to("meta" if device.type == "cuda" else "cpu")
+    def on_gpu(upsample: partial, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        attempts.append(str(upsample.keywords["device"]))
+        if first == "call":
+            upsample.keywords["run"](color[None], depth[None, None])
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("dkn.upsampler._upload", upload)
+    monkeypatch.setattr("dkn.upsampler._on_gpu", on_gpu)
     for _ in range(2):
         result = upsampler(np.zeros((16, 16, 3), np.uint8), np.full((2, 2), 2, np.float32))
         np.testing.assert_allclose(result, 2, atol=1e-5)
-    assert uploads[0] == "cuda" and uploads[-4:] == ["cpu"] * 4  # the arrays came from the host again
+    assert attempts == ["cuda:0"]  # the arrays came from the host again, and the GPU is left alone
     assert "failed, going on with stand-in (cpu, fp32)" in upsampler.engine_failure

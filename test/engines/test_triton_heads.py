@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn import checkpoint
-from dkn.depth import resize_bicubic
+from dkn.depth.resample import resize_bicubic
 from dkn.errors import ConfigError
-from dkn.networks import KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import KernelNetwork, build
 
 triton_heads = pytest.importorskip("dkn.engines.triton_heads", reason="Triton is not installed")
 

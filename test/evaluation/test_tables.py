@@ -21,7 +21,7 @@ import math
 from dkn.evaluation import Evaluation, Result, tables
 from dkn.evaluation.tables import Column
 from dkn.experiments import table2
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 SMALL = {"n1": 8, "n2": 8}
 

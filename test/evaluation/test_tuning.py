@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from dkn.data.nyu import NYU
-from dkn.depth import degrade
+from dkn.depth.degradation import degrade
 from dkn.evaluation import rmse, tuning
 from dkn.evaluation.baselines import BASELINES
 

@@ -24,7 +24,7 @@ from dkn import checkpoint
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
 from dkn.experiments import ablation
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 
 SMALL = NetworkConfig(n1=8, n2=8)

@@ -31,7 +31,7 @@ from dkn.errors import ConfigError
 from dkn.evaluation import baselines
 from dkn.experiments import denoising
 from dkn.experiments.noise import VARIANCE, add_noise, draw_noisy_batch, recipe, scaled
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 SMALL = NetworkConfig(residual=False, n1=8, n2=8)
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkn.depth import upsample_bicubic
+from dkn.depth.resample import upsample_bicubic
 from dkn.errors import ImageError
 from dkn.experiments.kernel_figure import kernel_figure, kernel_on_grid
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.upsampler import Taps, Upsampler
 
 

@@ -33,7 +33,8 @@ from dkn.cli import main
 from dkn.errors import ConfigError, ImageError
 from dkn.evaluation.iou import mean_iou
 from dkn.experiments import segmentation
-from dkn.networks import FDKNLayer, NetworkConfig
+from dkn.networks.config import NetworkConfig
+from dkn.networks.fdkn_layer import FDKNLayer
 
 SMALL = NetworkConfig(n1=8, n2=8)
 

@@ -28,7 +28,7 @@ from dkn.errors import ConfigError
 from dkn.evaluation import evaluate
 from dkn.experiments import supplement
 from dkn.experiments.assessment import model_method
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 
 SMALL = TrainConfig(NetworkConfig(n1=8, n2=8), 8, steps=1, batch_size=1, crop=32, bf16=False)

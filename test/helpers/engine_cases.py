@@ -16,10 +16,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 
 CONFIGS = {
     "fdkn": NetworkConfig(),
@@ -41,7 +42,13 @@ CONFIGS = {
 }
 
 
-def images(batch: int, height: int, width: int, seed: int = 0, channels: int = 1) -> tuple[Tensor, Tensor]:
+def images(*shape: int, seed: int = 0, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """`tensors` as arrays, which engines on a CPU take."""
+    color, depth = tensors(*shape, seed=seed, channels=channels)
+    return color.numpy(), depth.numpy()
+
+
+def tensors(batch: int, height: int, width: int, seed: int = 0, channels: int = 1) -> tuple[Tensor, Tensor]:
     """Noise in colour; depth of steps, noise and both ends of the range; noise in its second channel, and
     the last two the same everywhere, as they always are."""
     random = torch.Generator().manual_seed(seed)

@@ -17,9 +17,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cuda_tape import recorded
@@ -28,8 +32,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dkn import checkpoint, upsampler
 from dkn.checkpoint import ModelInfo
-from dkn.depth.frame import Stages
 from dkn.depth.fused import pyramid
+from dkn.depth.stages.base import Prepared, Stages
 from dkn.engines import cuda
 from dkn.upsampler import Upsampler
 
@@ -56,10 +60,41 @@ class Launches(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+def on_arrays(stages: Stages) -> Stages:
+    """Stages of tensors as stages of arrays."""
+    return Stages(*(_on_arrays(getattr(stages, field.name)) for field in fields(stages)))
+
+
+def _on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
+    def of_arrays(*arguments: Any) -> Any:
+        with torch.inference_mode():
+            return _converted(function(*(_converted(argument) for argument in arguments)))
+
+    return of_arrays
+
+
+def _converted(value: Any) -> Any:
+    """Arrays to tensors and tensors to arrays, also in a `Prepared`; anything else as it is."""
+    if isinstance(value, Prepared):
+        return Prepared(*map(_converted, value))
+    if isinstance(value, Tensor):
+        return value.numpy()
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
+    """What PyTorch does with tensors of a GPU, for those of a CPU: their values are not asked for, and Numba does not
+    serve."""
+    for module in ("dkn.depth.resample", "dkn.depth.holes.validity"):
+        patch.setattr(f"{module}.is_readable", lambda tensor: False)
+    for module in ("dkn.depth.resample", "dkn.depth.network_input"):
+        patch.setattr(f"{module}.serves", lambda kernel, tensor: False)
+
+
 @cache
 def _engine(model: Path) -> tuple[cuda.CudaEngine, ModelInfo]:
-    network, info = checkpoint.load(model)
-    return cuda.CudaEngine(network, CPU, "fp16"), info
+    weights, info = checkpoint.read(model)
+    return cuda.CudaEngine(weights, CPU, "fp16"), info
 
 
 def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stages: Stages, **options) -> Counter[str]:
@@ -83,14 +118,12 @@ def of_a_frame(model: Path, small: tuple[int, int], size: tuple[int, int], stage
         return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("dkn.depth.resample", "dkn.depth.holes.validity", "dkn.upsampler"):
-            patch.setattr(f"{module}.is_readable", lambda tensor: False)
-        patch.setattr("dkn.depth.kernels.awaited", True)  # so that PyTorch serves, as for tensors of a GPU
+        as_on_a_gpu(patch)
         patch.setattr(upsampler, "stages", lambda device: stages)
         patch.setattr(type(pyramid._up), "run", launch)
         patch.setattr(cuda._Layer, "__call__", convolve)
         with torch.inference_mode(), recorded(launches):  # nothing may ask for a value: a CUDA graph could not
-            made = {"size": size, "info": info, "run": engine, "options": frame.options}
+            made = {"size": size, "info": info, "run": engine, "options": frame.options, "device": CPU}
             result = upsampler._upsample(lambda: color, lambda: depth, **made)
     assert result.shape == size
     return launches.found

@@ -23,7 +23,7 @@ import torch
 
 from dkn.cli import main
 from dkn.data.nyu import NYU
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 from dkn.training.distributed import join
 

@@ -21,7 +21,7 @@ import dataclasses
 import numpy as np
 
 from dkn.data.sample import Sample
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig
 
 SMALL = NetworkConfig(n1=8, n2=8)

@@ -42,7 +42,8 @@ from triton.runtime.jit import JITFunction, KernelParam
 from dkn.depth import fused
 from dkn.engines import triton_heads
 from dkn.geometry import CameraModel, Registration, triton_registration
-from dkn.networks import NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
 from dkn.ops import triton_sampling
 from dkn.ops.sampling import regular_taps
 

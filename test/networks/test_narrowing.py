@@ -22,7 +22,9 @@ import pytest
 import torch
 
 from dkn.errors import ConfigError
-from dkn.networks import FDKN, NetworkConfig, build, narrowed
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import FDKN, build
+from dkn.networks.narrowing import narrowed
 
 WIDTHS, N1, N2 = (6, 8, 8, 10), 12, 9
 WIDE = NetworkConfig(widths=WIDTHS, n1=N1, n2=N2, depth_channels=4, window=31)

@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.networks import DKN, FDKN, KernelNetwork, NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import DKN, FDKN, KernelNetwork, build
 from dkn.ops.sampling import regular_taps
 
 ARCHITECTURES = ("fdkn", "dkn", "cells")

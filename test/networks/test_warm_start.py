@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.errors import ConfigError
-from dkn.networks import CellNetwork, NetworkConfig, build, to_dkn
-from dkn.networks.warm_start import CARRYING
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import CellNetwork, build
+from dkn.networks.warm_start import CARRYING, to_dkn
 
 CELLS = NetworkConfig("cells", n1=12, n2=8)
 

@@ -59,8 +59,8 @@ from ros_harness import (
 from sensor_msgs.msg import CameraInfo
 
 from dkn import Upsampler
-from dkn.depth import to_metres
-from dkn.networks import NetworkConfig
+from dkn.depth.units import to_metres
+from dkn.networks.config import NetworkConfig
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")
 

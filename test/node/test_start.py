@@ -34,7 +34,8 @@ pytest.importorskip("rclpy", reason="the node needs rclpy: source a ROS 2, or in
 from program_output import status_of
 from ros_harness import ENVIRONMENT, LIMIT, NodeProcess
 
-from dkn.networks import NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
 from dkn_ros.parameters import Options
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the harness reads /proc")

@@ -30,7 +30,8 @@ import pytest
 pytest.importorskip("rclpy")
 from dkn import CheckpointError, Upsampler, checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.networks import NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
 from dkn_ros.parameters import Options
 from dkn_ros.pipeline import target_rate
 from dkn_ros.pipeline.target_rate import ENOUGH, SETTLING

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dkn import ops
-from dkn.ops import sampling
+from dkn.ops import average, sampling
 from dkn.ops.sampling import regular_taps
 
 pytest.importorskip("numba")
@@ -108,19 +108,19 @@ def test_wild_offsets_touch_their_own_pixel_alone(wild):
 
 def test_the_dispatcher_chooses_by_type(monkeypatch):
     taken = []
-    monkeypatch.setattr(ops, "_numba_sampler", lambda: lambda *a: taken.append("numba"))
+    monkeypatch.setattr(average, "_numba_sampler", lambda: lambda *a: taken.append("numba"))
     monkeypatch.setattr(sampling, "weighted_average", lambda *a: taken.append("readable"))
     image, weights, offsets, _ = problem(3, (4, 4), 1, 1.0)
     for dtype in (torch.float32, torch.float64):
-        ops.weighted_average(image.to(dtype), weights.to(dtype), offsets.to(dtype), regular_taps(3), 7)
-    ops.weighted_average(image, weights.bfloat16(), offsets, regular_taps(3), 7)
+        average.weighted_average(image.to(dtype), weights.to(dtype), offsets.to(dtype), regular_taps(3), 7)
+    average.weighted_average(image, weights.bfloat16(), offsets, regular_taps(3), 7)
     assert taken == ["numba", "readable", "readable"]
 
 
 def test_without_numba_the_readable_sampler_serves(monkeypatch):
     monkeypatch.setitem(sys.modules, "dkn.ops.numba_sampling", None)
     monkeypatch.delattr(ops, "numba_sampling")
-    assert ops._numba_sampler.__wrapped__() is sampling.weighted_average
+    assert average._numba_sampler.__wrapped__() is sampling.weighted_average
 
 
 def lay_out(heads: Tensor, phases: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from sampling_cases import by_definition, positions, problem
 from torch import Tensor
 
 from dkn import ops
-from dkn.ops import sampling
+from dkn.ops import average, sampling
 from dkn.ops.sampling import regular_taps
 
 triton_sampling = pytest.importorskip("dkn.ops.triton_sampling", reason="Triton is not installed")
@@ -112,8 +112,8 @@ def test_gradients_of_expanded_offsets_and_only_those_asked_for():
     torch.testing.assert_close(shared.grad, twin.grad)
     assert image.grad is None and weights.grad is None
     ops = [weights.clone().requires_grad_() for _ in range(2)]
-    for average, kernel in zip((triton_sampling.weighted_average, sampling.weighted_average), ops, strict=True):
-        average(image, kernel, offsets, regular_taps(1), 7).sum().backward()
+    for sampler, kernel in zip((triton_sampling.weighted_average, sampling.weighted_average), ops, strict=True):
+        sampler(image, kernel, offsets, regular_taps(1), 7).sum().backward()
     torch.testing.assert_close(ops[0].grad, ops[1].grad)
 
 
@@ -159,14 +159,14 @@ def test_what_it_does_not_do_is_said():
 
 
 def test_it_is_chosen_where_it_works():
-    assert ops._triton_sampler.__wrapped__(DEVICE) is triton_sampling.weighted_average
+    assert average._triton_sampler.__wrapped__(DEVICE) is triton_sampling.weighted_average
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU")
 def test_tensors_on_a_gpu_go_there(monkeypatch):
     called = []
-    monkeypatch.setattr(ops, "_triton_sampler", lambda device: lambda *args: called.append(device) or args[0])
-    ops.weighted_average(*(t.float().to(DEVICE) for t in problem(1)), regular_taps(1), 3)
+    monkeypatch.setattr(average, "_triton_sampler", lambda device: lambda *args: called.append(device) or args[0])
+    average.weighted_average(*(t.float().to(DEVICE) for t in problem(1)), regular_taps(1), 3)
     assert [device.type for device in called] == ["cuda"]
 
 
@@ -178,11 +178,11 @@ def test_it_is_not_chosen_where_it_fails(monkeypatch, broken, caplog):
         return torch.zeros_like(image)
 
     monkeypatch.setattr(triton_sampling, "weighted_average", substitute)
-    assert ops._triton_sampler.__wrapped__(DEVICE) is sampling.weighted_average
+    assert average._triton_sampler.__wrapped__(DEVICE) is sampling.weighted_average
     assert ("C compiler" if broken == "raises" else "differs from the reference") in caplog.text
 
 
 def test_without_triton_it_is_not_chosen(monkeypatch):
     monkeypatch.setitem(sys.modules, "dkn.ops.triton_sampling", None)
     monkeypatch.delattr(ops, "triton_sampling")
-    assert ops._triton_sampler.__wrapped__(DEVICE) is sampling.weighted_average
+    assert average._triton_sampler.__wrapped__(DEVICE) is sampling.weighted_average

@@ -23,10 +23,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dkn import ops
 from dkn.data.nyu import NYU
-from dkn.networks import NetworkConfig
-from dkn.ops import sampling
+from dkn.networks.config import NetworkConfig
+from dkn.ops import average, sampling
 from dkn.training import Batch, TrainConfig, Trainer, captured
 from dkn.training.captured import WARM_UP, CapturedStep
 
@@ -65,7 +64,7 @@ def test_a_step_asks_for_no_value(architecture, tiny_nyu, tmp_path, monkeypatch)
     with Asked() as asked:
         trainer._learn(batch)
     assert asked.names == []
-    assert ops.weighted_average is not sampling.weighted_average
+    assert average.weighted_average is not sampling.weighted_average
 
 
 class Recording:

@@ -23,7 +23,7 @@ import pytest
 from training_cases import SMALL, TINY
 
 from dkn.errors import ConfigError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig
 from dkn.training.config import recipe
 

@@ -29,7 +29,7 @@ from train_process import CONFIG
 from dkn import checkpoint
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
-from dkn.networks import build
+from dkn.networks.dkn import build
 from dkn.training import draw_batch
 from dkn.training.distributed import join
 

@@ -26,7 +26,9 @@ from training_cases import SMALL, TINY
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
 from dkn.errors import ConfigError
-from dkn.networks import NetworkConfig, build, narrowed
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
+from dkn.networks.narrowing import narrowed
 from dkn.training import Trainer
 
 

@@ -25,7 +25,7 @@ import torch
 from samples import Samples
 
 from dkn.data.sample import Sample
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer, draw_batch
 from dkn.training.loader import ResidentSet, batches
 

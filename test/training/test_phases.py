@@ -23,9 +23,10 @@ import pytest
 import torch
 
 from dkn.data.sample import Sample
-from dkn.depth import to_grid
+from dkn.depth.resample import to_grid
 from dkn.errors import ConfigError
-from dkn.networks import NetworkConfig, build
+from dkn.networks.config import NetworkConfig
+from dkn.networks.dkn import build
 from dkn.training import TrainConfig, Trainer, draw_batch, phases
 
 

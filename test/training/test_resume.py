@@ -25,7 +25,7 @@ from training_cases import TINY, TOLD, One
 
 from dkn import checkpoint
 from dkn.errors import CheckpointError, ConfigError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import Trainer
 
 

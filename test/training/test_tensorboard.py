@@ -28,7 +28,7 @@ from PIL import Image
 from dkn.data.nyu import NYU
 from dkn.errors import ConfigError
 from dkn.experiments.assessment import first_rmse
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer
 from dkn.training.tensorboard import Board
 

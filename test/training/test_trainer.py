@@ -28,7 +28,7 @@ from training_cases import SMALL, TINY, TOLD, One
 from dkn import checkpoint
 from dkn.data.sample import Sample
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks import NetworkConfig
+from dkn.networks.config import NetworkConfig
 from dkn.training import TrainConfig, Trainer, draw_batch
 from dkn.training.config import recipe
 

@@ -27,15 +27,15 @@ import triton.language as tl
 from torch import Tensor
 
 from dkn.depth.fused.pyramid import fill_holes
-from dkn.depth.network_input import FLAT, LINES, MIXED, MIXED_EDGES, OCTAVES, STEP, Prepared
 from dkn.depth.resample import resize_bicubic
+from dkn.depth.stages.base import FLAT, LINES, MIXED, MIXED_EDGES, OCTAVES, STEP, Prepared
 
 BLOCK = 256  # pixels of one program
 PARTS = 64  # programs that look for edges, each with a sum of its own
 
 
 def validity(low: Tensor, least: float, most: float) -> Tensor:
-    """As `dkn.depth.frame.validity`."""
+    """As `dkn.depth.stages.pytorch.validity`."""
     low = low.contiguous()
     valid = torch.empty_like(low, dtype=torch.bool)
     count = low.numel()

@@ -25,9 +25,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dkn.depth.holes.validity import AGREES, COLOR, KEPT, REACH, follows_color
-from dkn.depth.network_input import Prepared
-from dkn.depth.resample import OVERSHOOT, radii
+from dkn.depth.grid import radii
+from dkn.depth.stages.base import AGREES, COLOR, KEPT, OVERSHOOT, REACH, Prepared, follows_color
 
 BLOCK = 256  # pixels of one program
 FEW = 64  # of one that sums over many
@@ -37,7 +36,7 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
     """As `dkn.depth.resample.local_range`, of one map (N = 1)."""
     depth, known = depth.contiguous(), valid.contiguous().view(torch.uint8)
     height, width = depth.shape[2:]
-    radius_y, radius_x = radii(depth, size, reach)
+    radius_y, radius_x = radii((height, width), size, reach)
     in_rows, bounds = depth.new_empty((4, height, width)), depth.new_empty((1, 2, height, width))
     grid = (triton.cdiv(height * width, BLOCK),)
     with torch.cuda.device_of(depth):
@@ -49,7 +48,7 @@ def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int)
 def finish(
     result: Tensor, prepared: Prepared, bounds: Tensor, low: Tensor, valid: Tensor, color: Tensor, cut: bool
 ) -> Tensor:
-    """As `dkn.depth.frame.finish`."""
+    """As `dkn.depth.stages.pytorch.finish`."""
     if isinstance(prepared.unit, Tensor):  # of the map itself: not known to the host
         result = torch.addcmul(torch.as_tensor(prepared.start), result, prepared.unit)
         start, unit = 0.0, 1.0
@@ -58,7 +57,7 @@ def finish(
     result, low, color = result.contiguous(), low.contiguous(), color.contiguous()
     height, width = result.shape[2:]
     rows, columns = valid.shape[2:]
-    votes = cut and follows_color(valid, (height, width))
+    votes = cut and follows_color((rows, columns), (height, width))
     known = (valid.contiguous() if cut else valid.any()).view(torch.uint8)
     final = torch.empty_like(result)
     with torch.cuda.device_of(result):

@@ -14,8 +14,3 @@
 
 """Holes of a depth map: which of them may be filled (`small.py`), and where they end at high resolution
 (`validity.py`)."""
-
-from dkn.depth.holes.small import FILLS, STEP, WIDTH, small_holes
-from dkn.depth.holes.validity import upsample_validity
-
-__all__ = ["FILLS", "STEP", "WIDTH", "small_holes", "upsample_validity"]

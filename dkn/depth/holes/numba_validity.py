@@ -17,10 +17,12 @@ that their votes are vector instructions."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dkn.depth.grid import pixels_under
+from dkn.depth.stages.base import AGREES, COLOR, KEPT, REACH
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
 
@@ -28,38 +30,34 @@ Row = NDArray[np.float32]
 CHANNELS = 3
 
 
-def vote(
-    valid: Mask,
-    color: NDArray[np.uint8],
-    low: Depth,
-    depth: Depth,
-    mixed: Mask,
-    needed: Mask,
-    reach: float,
-    level: float,
-    kept: float,
-    agrees: float,
-) -> Mask:
-    """`dkn.depth.holes.validity.vote`, with its constants.
+def upsample_validity(valid: Mask, color: NDArray[np.uint8], low: Depth, depth: Depth) -> Mask:
+    """`dkn.depth.holes.validity.vote` of one map.
 
     Args:
-        valid: (h, w) bool.
+        valid: (h, w) bool, neither all True nor all False.
         color: (H, W, 3) uint8.
         low: (h, w) float32 metres.
         depth: (H, W) float32 metres.
-        mixed: (h, w) bool: those with another kind among their eight neighbours.
-        needed: (h, w) bool: those, and their neighbours.
-        reach, level, kept, agrees: `REACH`, `COLOR`, `KEPT`, `AGREES`.
 
     Returns:
         (H, W) bool.
     """
+    around = np.ones((3, 3), np.uint8)
+    bits = valid.view(np.uint8)
+    mixed = cv2.dilate(bits, around) != cv2.erode(bits, around)  # another kind is among the eight neighbours
+    needed = cv2.dilate(mixed.view(np.uint8), around).view(bool)  # those, and their neighbours
     colors = np.zeros((*valid.shape, CHANNELS), np.float32)
     _middles(color, needed, colors)
     result = np.empty(color.shape[:2], np.bool_)
     places = (*_places(color.shape[0], valid.shape[0]), *_places(color.shape[1], valid.shape[1]))
-    _vote(valid, color, low, depth, mixed, colors, *places, reach, level, kept, agrees, result)
+    _vote(valid, color, low, depth, mixed, colors, *places, REACH, COLOR, KEPT, AGREES, result)
     return result
+
+
+def compile_all() -> None:
+    """So that no frame with a hole waits for it."""
+    known, depth = np.array([[True, False], [True, True]]), np.ones((6, 6), np.float32)
+    upsample_validity(known, np.zeros((6, 6, 3), np.uint8), np.ones((2, 2), np.float32), depth)
 
 
 def _places(size: int, low: int) -> tuple[NDArray[np.int64], Row]:

@@ -23,30 +23,12 @@ surface that was measured there: without that, a fifth of it would lie in mid-ai
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkn.depth.resample import is_readable, resize_mask, serves
-
-try:
-    from dkn.depth.holes import numba_validity as compiled
-except ImportError:  # Numba is an extra: without it, slower and the same
-    compiled = None  # type: ignore[assignment]
-
-LEAST_SCALE = 3.0
-"""Factor below which, in either direction, a pixel is as valid as the input pixel that it lies in."""
-REACH = 1.5
-"""Input pixels at which the weight of one has fallen to zero, linearly, along either axis."""
-COLOR = 25.0
-"""Levels of colour, as a distance in RGB, at which it has fallen to a half."""
-KEPT = 0.25
-"""Input pixels on either side of the middle of one, along both axes, where nothing is changed."""
-
-AGREES = 0.03
-"""Relative difference from the nearest of the nine measured depths up to which a depth is of that surface."""
+from dkn.depth.resample import is_readable, resize_mask
+from dkn.depth.stages.base import AGREES, COLOR, KEPT, REACH, follows_color
 
 
 def upsample_validity(valid: Tensor, color: Tensor, low: Tensor, result: Tensor) -> Tensor:
@@ -62,41 +44,15 @@ def upsample_validity(valid: Tensor, color: Tensor, low: Tensor, result: Tensor)
         (1, 1, H, W) bool. Below a scale of `LEAST_SCALE` exactly `resize_mask`.
     """
     size = (color.shape[0], color.shape[1])
-    if not follows_color(valid, size):
+    if not follows_color((valid.shape[2], valid.shape[3]), size):
         return resize_mask(valid, size)
-    if not is_readable(valid):
-        return vote(valid, color, low, result)
-    if bool(valid.all()) or not bool(valid.any()):
+    if is_readable(valid) and (bool(valid.all()) or not bool(valid.any())):
         return valid[:, :, :1, :1].expand(1, 1, *size)
-    by = _compiled_vote if serves(compiled, result) else vote
-    return by(valid, color, low, result)
-
-
-def follows_color(valid: Tensor, size: tuple[int, int]) -> bool:
-    """Whether the scale from (1, 1, h, w) to (H, W) is large enough for `upsample_validity` to look at colour."""
-    return all(n >= LEAST_SCALE * m for n, m in zip(size, valid.shape[2:], strict=True))
-
-
-def compile_vote() -> None:
-    """Not while the first frame with a hole waits: some seconds, or a part of one where Numba kept it."""
-    if compiled is not None:
-        known = torch.tensor([[True, False], [True, True]])[None, None]
-        depth = torch.ones(1, 1, 6, 6)
-        _compiled_vote(known, torch.zeros(6, 6, 3, dtype=torch.uint8), depth[..., ::3, ::3], depth)
-
-
-def _compiled_vote(valid: Tensor, color: Tensor, low: Tensor, result: Tensor) -> Tensor:
-    known, around = valid[0, 0].contiguous().numpy(), np.ones((3, 3), np.uint8)
-    bits = known.view(np.uint8)
-    mixed = cv2.dilate(bits, around) != cv2.erode(bits, around)
-    needed = cv2.dilate(mixed.view(np.uint8), around).view(bool)
-    guide, measured, depth = (x.contiguous().numpy() for x in (color, low[0, 0], result[0, 0]))
-    found = compiled.vote(known, guide, measured, depth, mixed, needed, REACH, COLOR, KEPT, AGREES)
-    return torch.from_numpy(found)[None, None]
+    return vote(valid, color, low, result)
 
 
 def vote(valid: Tensor, color: Tensor, low: Tensor, result: Tensor) -> Tensor:
-    """`upsample_validity` at any scale, in PyTorch: for GPUs, for where Numba is missing, and to check it against."""
+    """`upsample_validity` at any scale, in PyTorch."""
     size, small = color.shape[:2], valid.shape[2:]
     guide = color.permute(2, 0, 1)[None].float()
     # Of each input pixel the middle third, where it was measured if it is a point, and near enough if it is a mean.

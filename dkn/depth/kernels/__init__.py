@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is done for each pixel of a depth map, compiled by Numba where that is installed, else by NumPy or PyTorch."""
+"""What is done for each pixel of a depth map: by Numba, and in NumPy for where that is missing or still compiles."""
 
 from __future__ import annotations
 
 awaited = False
-"""Whether PyTorch serves for now, because `dkn.depth.frame.compiling` is not done."""
+"""Whether NumPy serves for now, because `dkn.depth.frame.compiling` is not done."""

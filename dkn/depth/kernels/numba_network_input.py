@@ -18,26 +18,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from dkn.depth.stages.base import FLAT, LINES, MIXED, MIXED_EDGES, STEP
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
 
 
-def mixed_pixels(
-    depth: Depth, valid: Mask, lines: int, step: float, flat: float, mixed: float, mixed_edges: int
-) -> float:
-    """`dkn.depth.network_input.mixed_pixels` of one map, with its constants.
-
-    Args:
-        depth, valid: (h, w) float32 metres, finite, and bool.
-        lines, step, flat, mixed, mixed_edges: `LINES`, `STEP`, `FLAT`, `MIXED`, `MIXED_EDGES`.
-    """
-    total, count = mixed * mixed_edges, float(mixed_edges)
+def mixed_pixels(depth: Depth, valid: Mask) -> float:
+    """`dkn.depth.network_input.mixed_pixels` of one map: (h, w) float32 metres, finite, and (h, w) bool."""
+    total, count = MIXED * MIXED_EDGES, float(MIXED_EDGES)
     for maps in ((depth, valid), (depth.T, valid.T)):
-        every = max(1, len(maps[0]) // lines)
+        every = max(1, len(maps[0]) // LINES)
         some, known = (np.ascontiguousarray(m[::every]) for m in maps)
-        found = _edges(some, known, np.float32(step), np.float32(flat))
+        found = _edges(some, known, np.float32(STEP), np.float32(FLAT))
         total, count = total + found[0], count + found[1]
     return total / count
+
+
+def compile_all() -> None:
+    """So that no frame waits for it."""
+    mixed_pixels(np.ones((6, 6), np.float32), np.ones((6, 6), np.bool_))
 
 
 @compiled(nogil=True, error_model="numpy")

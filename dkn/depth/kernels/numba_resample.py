@@ -16,12 +16,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-import cv2
 import numpy as np
 
-from dkn.depth.grid import pixels_under
+from dkn.depth.grid import cubic_taps, pixels_under
+from dkn.depth.kernels.numpy_resample import extremes
+from dkn.depth.stages.base import OVERSHOOT
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
 from dkn.ops.rows import in_rows
@@ -79,22 +80,21 @@ def _up(coarse, valid, depth):  # type: ignore[no-untyped-def]
                 depth[y, x] = near * upper + far * (near * coarse[k, j] + far * coarse[k, m])
 
 
-def local_range(depth: Depth, valid: Mask, radius: tuple[int, int], overshoot: float) -> np.ndarray:
+def local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
     """`dkn.depth.resample.local_range` of one map.
 
     Args:
         depth, valid: (h, w) float32 and bool.
         radius: rows and columns on either side.
-        overshoot: `OVERSHOOT`.
 
     Returns:
         (2, h, w) float32: the least and the largest value that is allowed.
     """
-    bounds = _extremes(depth, valid, radius)
+    bounds = extremes(depth, valid, radius)
     unknown = bounds[0] > bounds[1]
     if unknown.any():
-        bounds = np.where(unknown, _extremes(depth, np.ones_like(valid), radius), bounds)
-    in_rows(_widen, bounds.shape[1], bounds, np.float32(overshoot))
+        bounds = np.where(unknown, extremes(depth, np.ones_like(valid), radius), bounds)
+    in_rows(_widen, bounds.shape[1], bounds, np.float32(OVERSHOOT))
     return bounds
 
 
@@ -109,6 +109,40 @@ def _widen(first, last, bounds, overshoot):  # type: ignore[no-untyped-def]
             bounds[1, y, x] = high + margin
 
 
+def resize_bicubic(image: Depth, size: tuple[int, int]) -> Depth:
+    """`dkn.depth.resample.resize_bicubic` of one map: (h, w) float32 → (H, W) float32."""
+    if image.shape == size:
+        return image
+    wide = np.empty((image.shape[0], size[1]), np.float32)
+    in_rows(_resize_across, len(wide), image, *cubic_taps(image.shape[1], size[1]), wide)
+    resized = np.empty(size, np.float32)
+    in_rows(_resize_down, len(resized), wide, *cubic_taps(image.shape[0], size[0]), resized)
+    return resized
+
+
+@compiled(nogil=True)
+def _resize_across(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]
+    for y in range(first, last):
+        for x in range(out.shape[1]):
+            total = np.float32(0)
+            for k in range(pixels.shape[1]):
+                total += weights[x, k] * image[y, pixels[x, k]]
+            out[y, x] = total
+
+
+@compiled(nogil=True)
+def _resize_down(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]
+    for y in range(first, last):
+        line = out[y]
+        line[:] = np.float32(0)
+        for k in range(pixels.shape[1]):
+            weight = weights[y, k]
+            if weight != 0:
+                above = image[pixels[y, k]]
+                for x in range(len(line)):
+                    line[x] += weight * above[x]
+
+
 def clamp(result: Depth, low: Depth, high: Depth, unit: float = 1.0, start: float = 0.0) -> Depth:
     """`dkn.depth.resample.clamp` of one map: (H, W), and bounds (h, w), float32."""
     rows, columns = map(pixels_under, result.shape, low.shape)
@@ -118,7 +152,7 @@ def clamp(result: Depth, low: Depth, high: Depth, unit: float = 1.0, start: floa
 
 
 def within(depth: Depth, least: float, most: float) -> Mask:
-    """`dkn.depth.frame.validity` of one map."""
+    """`dkn.depth.stages.pytorch.validity` of one map."""
     valid = np.empty(depth.shape, np.bool_)
     in_rows(_within, len(depth), depth, np.float32(least), np.float32(most), valid)
     return valid
@@ -132,20 +166,12 @@ def _within(first, last, depth, least, most, valid):  # type: ignore[no-untyped-
             valid[y, x] = (value > 0) & (value >= least) & (value <= most) & (value < np.float32(np.inf))
 
 
-def _extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
-    """The least and the largest depth within `radius` of each pixel; the first above the second where nothing there is
-    valid."""
-    window = np.ones([2 * r + 1 for r in radius], np.uint8)
-    found = np.empty((2, *depth.shape), np.float32)
-
-    def extremes(first: int, last: int) -> None:
-        for i in range(first, last):
-            nothing, extreme = ((np.inf, cv2.erode), (-np.inf, cv2.dilate))[i]
-            some: Any = np.where(valid, depth, np.float32(nothing))
-            extreme(some, window, found[i])
-
-    in_rows(extremes, 2)
-    return found
+def compile_all() -> None:
+    """So that no frame waits for it."""
+    low, valid = np.ones((2, 2), np.float32), np.array([[True, False], [True, True]])
+    bounds = local_range(fill_holes(low, valid), valid, (1, 1))
+    clamp(resize_bicubic(low, (6, 6)), *bounds)
+    within(low, 0.0, math.inf)
 
 
 @compiled(nogil=True)

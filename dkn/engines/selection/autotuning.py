@@ -25,13 +25,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from torch import Tensor
+import numpy as np
 
 from dkn.engines.base import PRECISIONS, Engine, log
 from dkn.engines.registry import Choice
 from dkn.engines.selection.memory import Times, recall, recall_others, remember
 from dkn.errors import DknError
-from dkn.networks import KernelNetwork, NetworkConfig
+from dkn.networks.config import NetworkConfig
+from dkn.networks.weights import Weights
 from dkn.utils.memory import give_back
 
 FRAMES = 10  # of one size that have to come first: for a few it is not worth it
@@ -77,14 +78,14 @@ class Autotuner:
     """Finds the fastest engine for each size that comes.
 
     Args:
-        network: what they run.
+        weights: of the network that they run.
         choices: which there are, those of the runtime that is usually fastest first (`candidates`).
         make: makes one and holds it to the reference; raises whatever it likes.
         use: called with the winner, on a thread of its own, if that is not the engine that serves.
     """
 
-    def __init__(self, network: KernelNetwork, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
-        self.subject = subject(network.config, choices)
+    def __init__(self, weights: Weights, choices: Sequence[Choice], make: Make, use: Callable[[Engine], None]):
+        self.subject = subject(weights.config, choices)
         """What times are remembered under."""
         self.times: Times = _of(choices, recall(self.subject))
         """What was measured for the size that came last, or remembered."""
@@ -92,14 +93,14 @@ class Autotuner:
         """Names of engines that failed in mid-run, or cannot be made: they are not timed, and do not take over."""
         self.turn = threading.Lock()
         """Held by whoever runs an engine, so that none is timed while another one runs."""
-        self._network, self._choices, self._make, self._use = network, choices, make, use
+        self._choices, self._make, self._use = choices, make, use
         self._size: tuple[int, int] | None = None
         self._frames = 0
         self._timed: tuple[int, int] | None = None
         """The size that engines were, or are, timed for last."""
         self._thread: threading.Thread | None = None
 
-    def frame(self, serving: Engine, color: Tensor, depth: Tensor) -> None:
+    def frame(self, serving: Engine, color: np.ndarray, depth: np.ndarray) -> None:
         """Note that `serving` has run these images (`Engine.__call__`); begins timing if it is time."""
         size = color.shape[1], color.shape[2]
         if size != self._size:
@@ -122,7 +123,7 @@ class Autotuner:
         if self._thread is not None:
             self._thread.join()
 
-    def _hold(self, serving: Engine, size: tuple[int, int], color: Tensor, depth: Tensor) -> None:
+    def _hold(self, serving: Engine, size: tuple[int, int], color: np.ndarray, depth: np.ndarray) -> None:
         try:
             times = _of([serving, *self._choices], recall(self.subject, size))
             times = {name: ms for name, ms in times.items() if name not in self.out}
@@ -143,14 +144,14 @@ class Autotuner:
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 log.warning("engines could not be compared: %s", reason)
 
-    def _outdated(self, times: Times, serving: Engine, color: Tensor, depth: Tensor) -> bool:
+    def _outdated(self, times: Times, serving: Engine, color: np.ndarray, depth: np.ndarray) -> bool:
         """Whether these were measured while the machine was far slower than now. Slower now is no reason: what runs
         beside today would be in today's times."""
         if (remembered := times.get(str(serving))) is None:
             return False
         return STALE * min(self._time(serving, color, depth) for _ in range(RUNS)) < remembered
 
-    def _measure(self, serving: Engine, color: Tensor, depth: Tensor) -> tuple[Times, Engine]:
+    def _measure(self, serving: Engine, color: np.ndarray, depth: np.ndarray) -> tuple[Times, Engine]:
         """The least milliseconds of each, and the best engine but for `serving`."""
         times: Times = {str(serving): self._time(serving, color, depth)}
         best, spent, elsewhere = serving, 0.0, self._slow_elsewhere()
@@ -174,7 +175,7 @@ class Autotuner:
         return times, best
 
     def _compare(
-        self, choice: Choice, serving: Engine, times: Times, color: Tensor, depth: Tensor
+        self, choice: Choice, serving: Engine, times: Times, color: np.ndarray, depth: np.ndarray
     ) -> tuple[Engine | None, float]:
         """The engine of a choice, None if it cannot be used, and seconds that it and the serving one ran; notes `times`
         of both."""
@@ -216,20 +217,20 @@ class Autotuner:
         known = [ms for ms in faster if ms is not None]
         return any(name in skipped or times.get(name, 0.0) > limit for name in same) or min(known, default=0.0) > limit
 
-    def _time(self, engine: Engine, color: Tensor, depth: Tensor) -> float:
+    def _time(self, engine: Engine, color: np.ndarray, depth: np.ndarray) -> float:
         with self.turn:
             started = time.perf_counter()
             engine(color, depth)
             return 1e3 * (time.perf_counter() - started)
 
 
-def _middle(color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+def _middle(color: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A copy of the images, or of their middle, as long as they are wide in proportion."""
     height, width = color.shape[1:3]
     share = min(1.0, (PIXELS / (height * width)) ** 0.5)
     rows, columns = round(share * height), round(share * width)
     top, left = (height - rows) // 2, (width - columns) // 2
     return (
-        color[:, top : top + rows, left : left + columns].clone(),
-        depth[..., top : top + rows, left : left + columns].contiguous().clone(),
+        color[:, top : top + rows, left : left + columns].copy(),
+        depth[..., top : top + rows, left : left + columns].copy(),
     )

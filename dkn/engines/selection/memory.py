@@ -27,8 +27,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
-
+from dkn.ops.rows import thread_count
 from dkn.utils.device import instruction_sets
 from dkn.utils.machine import libraries, processor
 
@@ -48,7 +47,7 @@ def cache_file() -> Path:
 
 def entry(subject: object) -> str:
     """What times are a property of, beside the size of the images."""
-    parts = [processor(), instruction_sets(), f"{torch.get_num_threads()} threads", *map(" ".join, libraries().items())]
+    parts = [processor(), instruction_sets(), f"{thread_count()} threads", *map(" ".join, libraries().items())]
     return "; ".join([*parts, str(subject)])
 
 
