@@ -108,9 +108,24 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
     if config.flips:
         axes = [axis for axis in (1, 2) if rng.random() < 0.5]
         parts = tuple(part.flip(axes) for part in parts)  # type: ignore[assignment]
+    if config.network.architecture == "cells":
+        parts = _end_within_cells(*parts, rng)
     if apart:
         parts = phases.pick(*parts, margin, *(int(n) for n in rng.integers(STRIDE, size=2)))
     return Batch(*parts)
+
+
+def _end_within_cells(
+    guidance: Tensor, depth: Tensor, target: Tensor, known: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A crop whose first and last cells are zero up to some pixel, and unknown there. A DKN that begins with the
+    network on cells sees them so at the ends of a picture: each of its pixels is the third of a cell, wherever it
+    lies."""
+    height, width = known.shape[1:]
+    (top, bottom), (left, right) = rng.integers(STRIDE, size=(2, 2))
+    inside = torch.zeros_like(known)
+    inside[:, top : height - bottom, left : width - right] = True
+    return guidance * inside, depth * inside, target, known & inside
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:

@@ -47,6 +47,24 @@ def test_crops_that_begin_anywhere():
     assert {0, 64} <= {x for _, x in corners}
 
 
+def test_pictures_end_within_cells():
+    """For a network on cells: at each of a cell's pixels, at all four sides."""
+    depth = np.full((64, 80), 2, np.float32)
+    network = dataclasses.replace(SMALL, architecture="cells", depth_channels=1)
+    config = TrainConfig(network, 8, steps=1, crop=16, batch_size=40, aligned=False)
+    seen = set()
+    for step in range(10):
+        batch = draw_batch(One(depth), config, step)
+        for shown, known in zip(batch.depth, batch.known, strict=True):
+            inside = shown[0] > 0
+            assert torch.equal(inside, known[0])
+            rows, columns = (torch.nonzero(inside.any(dim=axis)).flatten() for axis in (1, 0))
+            assert inside.sum() == len(rows) * len(columns)
+            seen |= {("top", int(rows[0])), ("left", int(columns[0]))}
+            seen |= {("bottom", 15 - int(rows[-1])), ("right", 15 - int(columns[-1]))}
+    assert seen == {(side, count) for side in ("top", "left", "bottom", "right") for count in range(4)}
+
+
 @pytest.mark.parametrize("scale", [4, 8])
 def test_a_crop_holds_what_the_whole_picture_would(scale):
     rng = np.random.default_rng(0)
