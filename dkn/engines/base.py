@@ -64,6 +64,9 @@ class Engine(ABC):
             (N, 1, H, W) float32. The same bytes for the same input.
         """
 
+    def forget_sizes(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """Let go of what was built for images of single sizes; it is built again when they come."""
+
     def __str__(self) -> str:
         return f"{self.name} ({self.device.type}, {self.precision})"
 
@@ -79,6 +82,9 @@ class BySize(Generic[T]):
     def __init__(self, engine: Engine, make: Callable[[tuple[int, ...]], T]):
         self._engine, self._make = engine, make
         self._made: dict[tuple[int, ...], T] = {}
+
+    def clear(self) -> None:
+        self._made.clear()
 
     def __getitem__(self, shape: tuple[int, ...]) -> T:
         if shape not in self._made:

@@ -162,6 +162,9 @@ class OpenVINOEngine(GraphEngine):
     def runtime(self, batch: int, height: int, width: int) -> Runtime:
         return self._runtimes[batch, height, width]
 
+    def forget_sizes(self) -> None:
+        self._runtimes.clear()
+
     def _compile(self, size: tuple[int, ...]) -> Runtime:
         batch, *image = size
         rows, columns = (n // self.config.phases for n in image)

@@ -150,6 +150,7 @@ class Runner:
         difference = difference_from_plain(engine, self.weights)
         if not difference <= TOLERANCE[choice.precision]:
             raise DknError(f"engine {choice} is off by {difference:.2g} of the depth range: not used")
+        engine.forget_sizes()  # the scene of the check does not come again
         give_back()
         return engine
 

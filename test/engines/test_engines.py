@@ -177,6 +177,13 @@ def test_a_change_of_size_is_told_once(engine_name, liven, caplog):
     assert len(told) == (2 if engine_name == "openvino" else 0)
 
 
+def test_nothing_stays_of_the_scene_of_the_check(engine_name, liven, caplog):
+    runner = Runner(Weights.of(liven(build(NetworkConfig()))), [Choice(engine_name, CPU, "fp32")])
+    with caplog.at_level(logging.INFO, logger="dkn"):
+        runner(*images(1, 8, 12))
+    assert not any("built anew" in record.message for record in caplog.records)
+
+
 def test_the_same_bytes_on_every_run(engine_name, liven):
     """On as many threads; on others sums are of other parts, and may differ in their last bits."""
     network = liven(build(NetworkConfig()), offsets=3.0)
