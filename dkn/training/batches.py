@@ -109,23 +109,22 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
         axes = [axis for axis in (1, 2) if rng.random() < 0.5]
         parts = tuple(part.flip(axes) for part in parts)  # type: ignore[assignment]
     if config.network.architecture == "cells":
-        parts = _end_within_cells(*parts, rng)
+        guidance, shown, target, known = parts
+        inside = inside_picture((known.shape[1], known.shape[2]), rng)
+        parts = guidance * inside, shown * inside, target, known & inside
     if apart:
         parts = phases.pick(*parts, margin, *(int(n) for n in rng.integers(STRIDE, size=2)))
     return Batch(*parts)
 
 
-def _end_within_cells(
-    guidance: Tensor, depth: Tensor, target: Tensor, known: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A crop whose first and last cells are zero up to some pixel, and unknown there. A DKN that begins with the
-    network on cells sees them so at the ends of a picture: each of its pixels is the third of a cell, wherever it
-    lies."""
-    height, width = known.shape[1:]
+def inside_picture(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """(1, H, W) bool, of a crop of (H, W): which pixels count as those of the picture, for a network on cells. The
+    others, up to three at each side, are zero and unknown: a DKN that begins with this network sees the ends of a
+    picture so, since each of its pixels is the third of a cell, wherever it lies."""
     (top, bottom), (left, right) = rng.integers(STRIDE, size=(2, 2))
-    inside = torch.zeros_like(known)
-    inside[:, top : height - bottom, left : width - right] = True
-    return guidance * inside, depth * inside, target, known & inside
+    inside = torch.zeros(1, *size, dtype=torch.bool)
+    inside[:, top : max(top + 1, size[0] - bottom), left : max(left + 1, size[1] - right)] = True
+    return inside
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:

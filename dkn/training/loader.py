@@ -36,7 +36,7 @@ from dkn.depth.degradation import degrade
 from dkn.depth.network_input import prepare
 from dkn.networks.config import STRIDE
 from dkn.training import phases
-from dkn.training.batches import Batch, place
+from dkn.training.batches import Batch, inside_picture, place
 from dkn.training.config import TrainConfig
 
 AHEAD = 4  # batches that each worker process may have ready
@@ -134,12 +134,15 @@ class ResidentSet:
         apart = config.phases < STRIDE**2
         margin = phases.margin(config.network.window) if apart else 0
         stride, scale = STRIDE if apart else 1, config.scales[0]
-        images, lines = [], []
+        of_cells = config.network.architecture == "cells"
+        images, lines, insides = [], [], []
         for i in range(config.batch_size)[share]:
             rng = np.random.default_rng((config.seed, step, i))
             images.append(int(rng.integers(len(self._color))))
             corner = [place(n, self._example, scale, config, rng).start for n in self._size]
             mirrored = [config.flips and rng.random() < 0.5 for _ in corner]
+            if of_cells:
+                insides.append(inside_picture((config.crop, config.crop), rng))
             phase = rng.integers(STRIDE, size=2) if apart else (0, 0)
             lines.append(
                 [(start, flip, int(first)) for start, flip, first in zip(corner, mirrored, phase, strict=True)]
@@ -156,7 +159,11 @@ class ResidentSet:
         depth = self._cut(self._shown, which, *seen)[:, None]
         target = self._cut(self._target, which, *judged)[:, None]
         known = target.isfinite()
-        return Batch(guidance, depth, torch.where(known, target, 0), known)
+        target = torch.where(known, target, 0)
+        if of_cells:
+            inside = torch.stack(insides).to(known.device)
+            guidance, depth, known = guidance * inside, depth * inside, known & inside
+        return Batch(guidance, depth, target, known)
 
     def _cut(self, images: Tensor, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Pixels at these rows (N, h) and columns (N, w) of some of the images, zero beyond them: (N, h, w, …)."""
