@@ -39,7 +39,8 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # No test writes into the user's home.
-os.environ["DKN_CACHE"] = tempfile.mkdtemp(prefix="dkn-test-cache-")
+CACHE = tempfile.TemporaryDirectory(prefix="dkn-test-cache-", ignore_cleanup_errors=True)
+os.environ["DKN_CACHE"] = CACHE.name
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
