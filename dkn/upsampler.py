@@ -32,8 +32,8 @@ from dkn import checkpoint
 from dkn.checkpoint import DEFAULT_MODEL, ModelInfo, find_model
 from dkn.depth.alignment import align_color
 from dkn.depth.confidence import confidence
-from dkn.depth.frame import compiling, is_compiling, stages
 from dkn.depth.holes.small import FILLS, WIDTH, small_holes
+from dkn.depth.stages.choice import compiling, is_compiling, stages
 from dkn.depth.units import measured, not_metres
 from dkn.engines import DeviceChanged, Runner, candidates, plan
 from dkn.engines.base import Array

@@ -26,7 +26,7 @@ times the others beside it and lets the fastest take over.
 
 from dkn.engines.base import PRECISIONS, Engine
 from dkn.engines.registry import ENGINES, Choice, candidates, plan
-from dkn.engines.runner import TOLERANCE, DeviceChanged, Runner, difference_from_plain
+from dkn.engines.runner import TOLERANCE, DeviceChanged, Runner, difference_from_numpy
 
 __all__ = [
     "ENGINES",
@@ -37,6 +37,6 @@ __all__ = [
     "Engine",
     "Runner",
     "candidates",
-    "difference_from_plain",
+    "difference_from_numpy",
     "plan",
 ]

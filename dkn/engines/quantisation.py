@@ -27,7 +27,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dkn.engines import plain
+from dkn.engines import numpy_network
 from dkn.engines.folding import Convolution, FoldedStream
 from dkn.networks.config import NetworkConfig
 
@@ -69,15 +69,15 @@ def find_ranges(streams: list[FoldedStream], config: NetworkConfig) -> dict[str,
     images = {"rgb": [color], "grey": [color.mean(1, keepdims=True)], "depth": depths}
     found = {}
     for stream in streams:
-        cells = [plain.to_cells(image, config.phases) for image in images[stream.image]]
+        cells = [numpy_network.to_cells(image, config.phases) for image in images[stream.image]]
         inputs, offsets = zip(*(_ranges(stream, image) for image in cells), strict=True)
         found[stream.image] = Ranges(list(map(max, zip(*inputs, strict=True))), max(offsets))
     return found
 
 
 def _ranges(stream: FoldedStream, cells: np.ndarray) -> Ranges:
-    inputs = list(plain.inputs(stream, cells, strided=True))  # every sixteenth pixel of a DKN is enough
-    offsets = 1.0 if stream.offsets is None else best_range(plain.convolve(inputs[-1], stream.offsets))
+    inputs = list(numpy_network.inputs(stream, cells, strided=True))  # every sixteenth pixel of a DKN is enough
+    offsets = 1.0 if stream.offsets is None else best_range(numpy_network.convolve(inputs[-1], stream.offsets))
     return Ranges([float(seen.max()) for seen in inputs], offsets)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkn.engines import plain
+from dkn.engines import numpy_network
 from dkn.engines.base import Array, Engine, log
 from dkn.engines.registry import Choice
 from dkn.engines.selection.autotuning import Autotuner, fastest
@@ -147,7 +147,7 @@ class Runner:
             DknError: it does not.
         """
         engine = choice.make(self.weights)
-        difference = difference_from_plain(engine, self.weights)
+        difference = difference_from_numpy(engine, self.weights)
         if not difference <= TOLERANCE[choice.precision]:
             raise DknError(f"engine {choice} is off by {difference:.2g} of the depth range: not used")
         engine.forget_sizes()  # the scene of the check does not come again
@@ -155,7 +155,7 @@ class Runner:
         return engine
 
 
-def difference_from_plain(engine: Engine, weights: Weights) -> float:
+def difference_from_numpy(engine: Engine, weights: Weights) -> float:
     """Largest difference from the network in NumPy on a small made-up scene, in units of the depth range."""
     height, width = 37, 50  # no multiples of anything
     random = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def difference_from_plain(engine: Engine, weights: Weights) -> float:
     depth[:, 1:] = np.array([1, 0.75, 0.6])[: len(depth[0]) - 1, None, None]  # measured, at 8×, and somewhat mixed
     depth[:, 0] = 0.1 + 0.005 * random.random((height, width))  # noise of 5 cm, and a step of 3 m
     depth[:, 0, :, width // 3 :] += 0.3
-    expected = plain.run(weights, color, depth)
+    expected = numpy_network.run(weights, color, depth)
     if engine.device == CPU:
         result = engine(color, depth)
     else:

@@ -24,12 +24,12 @@ import numpy as np
 import pytest
 
 from dkn import Upsampler
-from dkn.depth import frame, kernels
-from dkn.depth.holes import numba_validity
+from dkn.depth import kernels
+from dkn.depth.stages import choice
 from dkn.depth.stages.host import BY_NUMPY
 from dkn.errors import CheckpointError
 
-pytest.importorskip("numba")
+numba_validity = pytest.importorskip("dkn.depth.holes.numba_validity")
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
@@ -43,12 +43,12 @@ def wait_for(happened: Callable[[], bool]) -> None:
 def nothing_compiled(monkeypatch):
     """As when a process begins; what is compiled waits until the event that this gives is set."""
     go = threading.Event()
-    frame._compiled.cache_clear()
+    choice._compiled.cache_clear()
     monkeypatch.setattr(kernels, "awaited", False)
-    monkeypatch.setattr(frame, "compile_search", lambda: go.wait(60))
+    monkeypatch.setattr(choice, "compile_search", lambda: go.wait(60))
     yield go
     go.set()
-    wait_for(lambda: not frame.is_compiling())
+    wait_for(lambda: not choice.is_compiling())
 
 
 def test_a_frame_need_not_wait_for_what_is_compiled(nothing_compiled, make_model, tmp_path, monkeypatch):
@@ -63,7 +63,7 @@ def test_a_frame_need_not_wait_for_what_is_compiled(nothing_compiled, make_model
     assert upsampler.is_measuring
     assert not votes
     nothing_compiled.set()
-    wait_for(lambda: not frame.is_compiling())
+    wait_for(lambda: not choice.is_compiling())
     assert not upsampler.is_measuring
     votes.clear()  # what was compiled was tried
     late = upsampler(color, depth)
@@ -75,12 +75,13 @@ def test_a_compiler_that_fails_leaves_numpy_at_work(nothing_compiled, make_model
     def fail() -> None:
         raise OSError("no compiler")
 
-    monkeypatch.setattr(frame, "compile_search", fail)
+    monkeypatch.setattr(choice, "compile_search", fail)
     upsampler = Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False)
     upsampler.load(8)
-    wait_for(lambda: not frame.is_compiling())
+    wait_for(lambda: not choice.is_compiling())
     assert "no compiler" in caplog.text
-    assert frame.stages("cpu") is BY_NUMPY
+    assert choice.stages("cpu") is BY_NUMPY
+    assert kernels.awaited
     assert not upsampler.is_measuring
     assert np.isfinite(upsampler(np.zeros((48, 64, 3), np.uint8), np.full((6, 8), 2, np.float32))).all()
 
@@ -92,7 +93,7 @@ def test_after_a_model_that_cannot_be_used_the_next_one_is_compiled_for(nothing_
         Upsampler(tmp_path / "bad_x8.safetensors", device="cpu", compile_first=False).load(8)
     assert not kernels.awaited
     Upsampler(make_model(tmp_path / "m_x8.safetensors", 8), device="cpu", compile_first=False).load(8)
-    wait_for(lambda: frame._compiled.cache_info().currsize == 1)
+    wait_for(lambda: choice._compiled.cache_info().currsize == 1)
     wait_for(lambda: not kernels.awaited)
 
 
@@ -104,5 +105,5 @@ def test_a_first_frame_waits_for_it_where_that_is_wanted(nothing_compiled, make_
     assert loading.is_alive()
     nothing_compiled.set()
     loading.join(60)
-    assert not loading.is_alive() and not frame.is_compiling()
-    assert frame.stages("cpu") is not BY_NUMPY
+    assert not loading.is_alive() and not choice.is_compiling()
+    assert choice.stages("cpu") is not BY_NUMPY

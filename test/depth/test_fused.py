@@ -29,14 +29,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from dkn.depth import frame, resample
+from dkn.depth import resample
 from dkn.depth.network_input import mixed_pixels
 from dkn.depth.network_input import prepare as prepare_by_pytorch
+from dkn.depth.stages import choice
 from dkn.depth.stages.base import MIXED, MIXED_EDGES, Prepared, Stages, follows_color
 from dkn.depth.stages.pytorch import PYTORCH, finish, upsample_validity, validity
 
-fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
-from dkn.depth.fused import network_input, pyramid, result  # noqa: E402
+fused = pytest.importorskip("dkn.depth.stages.fused", reason="Triton is not installed")
+from dkn.depth.stages.fused import network_input, pyramid, result  # noqa: E402
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAN = math.nan
@@ -182,7 +183,7 @@ def test_many_programs(monkeypatch):
         monkeypatch.setattr(module, "BLOCK", 128)
     monkeypatch.setattr(result, "FEW", 32)
     found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, upsample_validity)
-    assert frame.difference(found, str(DEVICE), (6, 8), (18, 25), 4, True) < 1e-5
+    assert choice.difference(found, str(DEVICE), (6, 8), (18, 25), 4, True) < 1e-5
 
 
 @pytest.mark.parametrize("size", [(12, 16), (5, 9), (4, 30), (30, 3), (1, 1), (130, 7), (6, 250)])
@@ -293,8 +294,8 @@ def test_all_stages_in_a_row(small, size, holes, cut):
 
 
 def test_a_gpu_has_the_kernels_where_they_work():
-    assert any(math.prod(small) > pyramid.SMALL for small, *_ in frame.CASES)  # the check sees every kernel
-    found = frame._fused.__wrapped__(str(DEVICE))
+    assert any(math.prod(small) > pyramid.SMALL for small, *_ in choice.CASES)  # the check sees every kernel
+    found = choice._fused.__wrapped__(str(DEVICE))
     assert found.finish is fused.finish and found.prepare is fused.prepare
 
 
@@ -308,8 +309,8 @@ def test_a_gpu_has_the_kernels_where_they_work():
 )
 def test_a_gpu_has_pytorch_where_they_fail(broken, complaint, monkeypatch, caplog):
     monkeypatch.setattr(fused, "finish", broken)
-    monkeypatch.setattr(frame, "CASES", [((6, 8), (18, 25), 4, True)])
-    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
+    monkeypatch.setattr(choice, "CASES", [((6, 8), (18, 25), 4, True)])
+    assert choice._fused.__wrapped__(str(DEVICE)) is PYTORCH
     assert complaint in caplog.text
 
 
@@ -317,14 +318,14 @@ def test_a_gpu_has_pytorch_where_they_fail(broken, complaint, monkeypatch, caplo
 def test_an_old_triton_is_not_asked(version, monkeypatch):
     monkeypatch.setattr("triton.__version__", version)
     monkeypatch.setattr(fused, "validity", None)
-    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
+    assert choice._fused.__wrapped__(str(DEVICE)) is PYTORCH
 
 
-@pytest.mark.parametrize("missing", ["triton", "dkn.depth.fused"])
+@pytest.mark.parametrize("missing", ["triton", "dkn.depth.stages.fused"])
 def test_without_triton_there_is_pytorch(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delattr("dkn.depth.fused")
-    assert frame._fused.__wrapped__(str(DEVICE)) is PYTORCH
+    monkeypatch.delattr("dkn.depth.stages.fused")
+    assert choice._fused.__wrapped__(str(DEVICE)) is PYTORCH
 
 
 def test_outlines_follow_colour_from_the_same_scale_on():

@@ -29,12 +29,13 @@ from hypothesis import strategies as st
 from launches import on_arrays
 from PIL import Image
 
-from dkn.depth import frame, network_input, resample
-from dkn.depth.kernels import numba_network_input, numba_resample, numpy_network_input, numpy_resample
-from dkn.depth.stages import host
+from dkn.depth import kernels, network_input, resample
+from dkn.depth.kernels import numpy_network_input, numpy_resample
+from dkn.depth.stages import choice, host
 from dkn.depth.stages.pytorch import PYTORCH
 
-pytest.importorskip("numba")
+numba_resample = pytest.importorskip("dkn.depth.kernels.numba_resample")
+numba_network_input = pytest.importorskip("dkn.depth.kernels.numba_network_input")
 
 SIZES = st.tuples(st.integers(1, 23), st.integers(1, 23))
 SHARES = st.sampled_from([0.0, 0.05, 0.6, 0.95, 1.0])
@@ -183,20 +184,21 @@ def test_points_or_means(seed, size, share, smooth):
 
 
 @pytest.fixture
-def nothing_chosen():
-    frame._compiled.cache_clear()
+def nothing_chosen(monkeypatch):
+    monkeypatch.setattr(kernels, "awaited", False)
+    choice._compiled.cache_clear()
     yield
-    frame._compiled.cache_clear()
+    choice._compiled.cache_clear()
 
 
 def test_a_cpu_has_what_is_compiled(nothing_chosen):
-    assert frame.stages("cpu") is not host.BY_NUMPY
+    assert choice.stages("cpu") is not host.BY_NUMPY
 
 
 def test_without_numba_there_is_numpy(nothing_chosen, monkeypatch):
     monkeypatch.setitem(sys.modules, "dkn.depth.kernels.numba_resample", None)
     monkeypatch.delattr("dkn.depth.kernels.numba_resample")
-    assert frame.stages("cpu") is host.BY_NUMPY
+    assert choice.stages("cpu") is host.BY_NUMPY
 
 
 def test_a_frame_needs_no_pytorch(make_model, tmp_path):

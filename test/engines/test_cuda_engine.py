@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dkn import checkpoint
 from dkn.depth.resample import resize_bicubic
-from dkn.engines import TOLERANCE, Runner, difference_from_plain, plan
+from dkn.engines import TOLERANCE, Runner, difference_from_numpy, plan
 from dkn.engines.reference import ReferenceEngine
 from dkn.errors import ConfigError
 from dkn.networks.config import NetworkConfig
@@ -186,7 +186,7 @@ def test_extreme_depths_in_float16(content):
 
 def test_the_self_check_accepts_it():
     network = trained(4)
-    difference = difference_from_plain(engine_of(network, "fp16"), Weights.of(network))
+    difference = difference_from_numpy(engine_of(network, "fp16"), Weights.of(network))
     assert 0 < difference <= TOLERANCE["fp16"] / 2  # not on the brink
 
 

@@ -33,7 +33,7 @@ from dkn.geometry import CameraModel, Registration
 from dkn.networks.config import NetworkConfig
 from dkn.upsampler import Upsampler
 
-fused = pytest.importorskip("dkn.depth.fused", reason="Triton is not installed")
+fused = pytest.importorskip("dkn.depth.stages.fused", reason="Triton is not installed")
 from dkn.geometry import triton_registration  # noqa: E402  # only where Triton is
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the GPU does it")
@@ -118,7 +118,7 @@ def test_the_same_frame_by_either(config, depth_range, size, fill_holes, tmp_pat
     save(path, network, ModelInfo(config, 8, depth_range))
     as_on_a_gpu(monkeypatch)
     for name, value in (("network_input.PARTS", 4), ("network_input.BLOCK", 1024), ("result.BLOCK", 1024)):
-        monkeypatch.setattr(f"dkn.depth.fused.{name}", value)  # fewer programs: the interpreter runs one by one
+        monkeypatch.setattr(f"dkn.depth.stages.fused.{name}", value)  # fewer programs: the interpreter runs one by one
     rng = np.random.default_rng(0)
     for share in (0.2, 1.0):  # the second frame has no depth at all
         color, depth = rng.integers(0, 256, (*size, 3)).astype(np.uint8), rng.uniform(0.5, 8, (6, 8)).astype(np.float32)

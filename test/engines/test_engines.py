@@ -29,7 +29,7 @@ import pytest
 import torch
 from engine_cases import CONFIGS, images
 
-from dkn.engines import ENGINES, TOLERANCE, Choice, Engine, Runner, difference_from_plain, plain, plan, registry
+from dkn.engines import ENGINES, TOLERANCE, Choice, Engine, Runner, difference_from_numpy, numpy_network, plan, registry
 from dkn.engines.graph import GraphEngine, OnnxRuntime, Runtime
 from dkn.engines.reference import ReferenceEngine
 from dkn.errors import ConfigError, DknError
@@ -314,7 +314,7 @@ CHOICES = [Choice("fake", CPU, "fp32"), Choice("torch", CPU, "fp32")]
 
 def test_an_engine_that_is_wrong_is_not_used(fake, liven, caplog):
     weights = Weights.of(liven(build(NetworkConfig())))
-    assert difference_from_plain(fake(weights, CPU, "fp32"), weights) > 1e-3
+    assert difference_from_numpy(fake(weights, CPU, "fp32"), weights) > 1e-3
     runner = Runner(weights, CHOICES)
     assert runner.engine.name == "torch"
     assert "fake (cpu, fp32) is off by" in caplog.text
@@ -325,7 +325,7 @@ def test_the_network_in_numpy_equals_the_reference(config, liven):
     weights = Weights.of(liven(build(config), offsets=2.0))
     color, depth = images(2, 21, 30, channels=config.depth_channels)
     expected = ReferenceEngine(weights, CPU)(color, depth)
-    np.testing.assert_allclose(plain.run(weights, color, depth), expected, atol=TOLERANCE["fp32"])
+    np.testing.assert_allclose(numpy_network.run(weights, color, depth), expected, atol=TOLERANCE["fp32"])
 
 
 def test_kernels_of_next_to_nothing_keep_their_digits(liven):
@@ -333,7 +333,7 @@ def test_kernels_of_next_to_nothing_keep_their_digits(liven):
     network = liven(build(NetworkConfig(residual=False)))
     network.depth_stream.heads.weights.bias.data -= 20
     weights = Weights.of(network)
-    assert difference_from_plain(ReferenceEngine(weights, CPU), weights) <= TOLERANCE["fp32"]
+    assert difference_from_numpy(ReferenceEngine(weights, CPU), weights) <= TOLERANCE["fp32"]
 
 
 def test_an_engine_that_gives_nan_is_not_used(fake, monkeypatch):

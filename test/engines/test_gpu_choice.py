@@ -91,7 +91,7 @@ def upsampler(make_model, tmp_path, monkeypatch) -> Upsampler:
     """With an engine on a GPU to begin with, and one on the CPU to go on with."""
     made = {"cuda": OnLostGpu, "cpu": OnCpu}
     monkeypatch.setattr(Choice, "make", lambda choice, net: made[choice.device.type](net, choice.device, "fp32"))
-    monkeypatch.setattr(runner, "difference_from_plain", lambda engine, network: 0.0)
+    monkeypatch.setattr(runner, "difference_from_numpy", lambda engine, network: 0.0)
     found = Upsampler(make_model(tmp_path / "m.safetensors"), device="cpu")
     found._plan, found._candidates = [Choice("torch", GPU, "fp32"), Choice("torch", CPU, "fp32")], []
     return found

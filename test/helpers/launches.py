@@ -32,8 +32,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dkn import checkpoint, upsampler
 from dkn.checkpoint import ModelInfo
-from dkn.depth.fused import pyramid
 from dkn.depth.stages.base import Prepared, Stages
+from dkn.depth.stages.fused import pyramid
 from dkn.engines import cuda
 from dkn.upsampler import Upsampler
 

@@ -39,7 +39,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction, KernelParam
 
-from dkn.depth import fused
+from dkn.depth.stages import fused
 from dkn.engines import triton_heads
 from dkn.geometry import CameraModel, Registration, triton_registration
 from dkn.networks.config import NetworkConfig

@@ -17,4 +17,4 @@
 from __future__ import annotations
 
 awaited = False
-"""Whether NumPy serves for now, because `dkn.depth.frame.compiling` is not done."""
+"""Whether NumPy serves, because `dkn.depth.stages.choice.compiling` is not done, or has failed."""

@@ -13,5 +13,5 @@
 # limitations under the License.
 
 """What a frame passes through before and after the network (`base.py`): by NumPy, OpenCV and Numba on a CPU
-(`host.py`), by PyTorch anywhere (`pytorch.py`). For GPUs, in a few launches: `dkn.depth.fused`. `dkn.depth.frame`
-chooses."""
+(`host.py`), in a few launches on a GPU (`fused/`), by PyTorch anywhere (`pytorch.py`). `choice.py` says which
+serves."""

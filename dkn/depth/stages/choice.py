@@ -54,21 +54,23 @@ def compiling(first: bool) -> Iterator[None]:
         first: beside the body, and no frame may come before it is done. Otherwise a thread does it after the body, and
             until then NumPy serves: slower, and with other roundings.
     """
-    begins = not first and not kernels.awaited and not _compiled.cache_info().currsize
-    thread = threading.Thread(target=_on_cpu if first else _compile, name=COMPILER)
     if first:
+        thread = threading.Thread(target=_on_cpu, name=COMPILER)
         thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+        return
+    begins = not kernels.awaited and not _compiled.cache_info().currsize
     kernels.awaited = kernels.awaited or begins
     try:
         yield
     except BaseException:
         kernels.awaited = kernels.awaited and not begins
         raise
-    finally:
-        if first:
-            thread.join()
     if begins:
-        thread.start()
+        threading.Thread(target=_on_cpu, name=COMPILER).start()
 
 
 def is_compiling() -> bool:
@@ -76,14 +78,11 @@ def is_compiling() -> bool:
     return any(thread.name == COMPILER for thread in threading.enumerate())
 
 
-def _compile() -> None:
-    _on_cpu()
-    kernels.awaited = False
-
-
 def _on_cpu() -> Stages:
     with _ONCE:
-        return _compiled()
+        found = _compiled()
+        kernels.awaited = found is BY_NUMPY  # also of what is no stage (`dkn.depth.alignment`)
+    return found
 
 
 @cache
@@ -108,7 +107,7 @@ def _fused(device: str) -> Stages:
     try:
         if not triton_version.is_new_enough():
             return PYTORCH
-        from dkn.depth import fused
+        from dkn.depth.stages import fused
     except ImportError:
         return PYTORCH
     found = Stages(fused.validity, fused.prepare, fused.local_range, fused.finish, upsample_validity)

@@ -26,9 +26,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dkn.depth.fused.pyramid import fill_holes
 from dkn.depth.resample import resize_bicubic
 from dkn.depth.stages.base import FLAT, LINES, MIXED, MIXED_EDGES, OCTAVES, STEP, Prepared
+from dkn.depth.stages.fused.pyramid import fill_holes
 
 BLOCK = 256  # pixels of one program
 PARTS = 64  # programs that look for edges, each with a sum of its own

@@ -12,15 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The stages of `dkn.depth.frame` as Triton kernels: for frames on a GPU, where PyTorch takes one launch for each
-operation and each takes longer than what it computes. One map at a time; nothing waits for the device.
+"""The stages of a frame as Triton kernels: for GPUs, where PyTorch takes one launch for each operation and each takes
+longer than what it computes. One map at a time; nothing waits for the device.
 
 Sizes are not specialised (`do_not_specialize`): but for the alignment of pointers, a kernel is compiled once for all of
-them, so that the check in `dkn.depth.frame` has seen what will run.
+them, so that the check in `dkn.depth.stages.choice` has seen what will run.
 """
 
-from dkn.depth.fused.network_input import prepare, validity
-from dkn.depth.fused.pyramid import fill_holes, launches
-from dkn.depth.fused.result import finish, local_range
+from dkn.depth.stages.fused.network_input import prepare, validity
+from dkn.depth.stages.fused.pyramid import fill_holes, launches
+from dkn.depth.stages.fused.result import finish, local_range
 
 __all__ = ["fill_holes", "finish", "launches", "local_range", "prepare", "validity"]
