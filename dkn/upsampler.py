@@ -20,7 +20,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from dkn.depth.holes.small import FILLS, WIDTH, small_holes
 from dkn.depth.stages.choice import compiling, is_compiling, stages
 from dkn.depth.units import measured, not_metres
 from dkn.engines import DeviceChanged, Runner, candidates, plan
-from dkn.engines.base import Array
+from dkn.engines.base import Array, Upload, on_host, placed
 from dkn.engines.selection import autotuning
 from dkn.errors import ConfigError, ImageError
 from dkn.utils.device import CPU, Device, choose_device
@@ -53,10 +53,6 @@ class Loaded(NamedTuple):
     path: Path
     run: Runner
     info: ModelInfo
-
-
-Upload = Callable[[], Array]
-"""Gives an array or tensor once it has arrived where the network runs."""
 
 
 class Taps(NamedTuple):
@@ -332,11 +328,7 @@ class Upsampler:
             device = model.run.engine.device
             try:
                 upsample = partial(_upsample, size=size, info=model.info, run=model.run, options=options, device=device)
-                if device != CPU:
-                    return _on_gpu(upsample, color, depth)
-                # Copies, because the arrays may be read-only or mirrored views of messages; it costs 0.1 ms.
-                result = upsample(*(partial(np.array, array, order="C") for array in (color, depth)))
-                return np.asarray(result)
+                return _run_on(device, upsample, color, depth)
             except DeviceChanged:
                 continue  # the next engine computes elsewhere, and takes the arrays there
             except RuntimeError as error:  # a GPU that is lost shows at the first call to it, whichever that is
@@ -359,15 +351,15 @@ class Upsampler:
         for x, y in pixels:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"pixel {x},{y} lies outside the image of {width}x{height}")
-        network = self._model_for(color, depth).run.weights.network()
-        import torch
-
         low, options = np.asarray(depth, np.float32), self.options
         whole, stage = low[None, None], stages("cpu")
         valid = stage.validity(whole, options.min_depth, options.max_depth)
         if not valid.any():
             raise ImageError("the depth has no valid pixel")
         model = self._model_for(color, depth)
+        network = model.run.weights.network()
+        import torch  # which that needs too, and says so
+
         channels = model.info.network.depth_channels
         shown = stage.prepare(whole, valid, (height, width), model.info.depth_range, channels).shown
         guide = np.array(self._aligned(color, low, options), order="C")
@@ -393,15 +385,21 @@ def _graphs(device: Device) -> Graphs:
     return Graphs(torch.device(str(device)))
 
 
-def _on_gpu(upsample: partial[Array], color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def _run_on(device: Device, upsample: Callable[[Upload, Upload], Array], *arrays: np.ndarray) -> np.ndarray:
+    def upload(array: np.ndarray) -> Array:
+        # A copy, because the array may be a read-only or mirrored view of a message; it costs 0.1 ms.
+        return placed(np.array(array, order="C"), device)
+
+    with _inference_mode(device):
+        return on_host(upsample(*(partial(upload, array) for array in arrays)))
+
+
+def _inference_mode(device: Device) -> AbstractContextManager[Any]:
+    if device == CPU:
+        return nullcontext()
     import torch
 
-    def upload(array: np.ndarray) -> Array:
-        return torch.from_numpy(np.array(array, order="C")).to(str(upsample.keywords["device"]))
-
-    with torch.inference_mode():
-        result: np.ndarray = upsample(*(partial(upload, array) for array in (color, depth))).cpu().numpy()
-    return result
+    return torch.inference_mode()
 
 
 def _measured(low: np.ndarray, options: Options) -> np.ndarray:

@@ -39,7 +39,7 @@ from dkn.benchmark.timing import describe, interleave
 from dkn.checkpoint import find_model
 from dkn.depth.network_input import prepare
 from dkn.engines import ENGINES, Choice, candidates, plan
-from dkn.engines.base import Array
+from dkn.engines.base import Array, on_host, placed
 from dkn.engines.folding import flops
 from dkn.engines.reference import ReferenceEngine
 from dkn.engines.selection.autotuning import fastest as fastest_of
@@ -51,7 +51,7 @@ from dkn.networks.dkn import build
 from dkn.networks.weights import Weights
 from dkn.upsampler import Upsampler
 from dkn.utils.arguments import at_least_one
-from dkn.utils.device import CPU, Device, choose_device
+from dkn.utils.device import Device, choose_device
 
 DEPTH_RANGE = 10.0  # metres
 SIZES = ((320, 240), (640, 480), (960, 540), (1280, 720), (1920, 1080))
@@ -148,12 +148,12 @@ def benchmark(
     weights, name, path = open_model(model)
     color, low = make_scene(size)
     choices = _choices(target, engines, precision, every_precision)
-    images = _normalised(weights.config, color, low, target)
+    images = normalised(weights.config, color, low, target)
     turns: dict[str, Callable[[], object]] = {}
     outputs: dict[str, np.ndarray] = {}
     for choice in choices:
         engine = choice.make(weights)
-        outputs[str(choice)] = _on_host(engine(*images))
+        outputs[str(choice)] = on_host(engine(*images))
         turns[str(choice)] = partial(engine, *images)
     fastest = next((choice for choice in choices if choice.name != "reference"), None)
     if path is not None and fastest is not None:
@@ -197,7 +197,7 @@ def profile(
     at_least_one(runs=runs)
     target = choose_device(device)
     weights, name, _ = open_model(model)
-    images = _normalised(weights.config, *make_scene(size), target)
+    images = normalised(weights.config, *make_scene(size), target)
     _, depth = images
     best, reference = plan(target)[0], plan(target, "reference")[0]
     engines = {str(choice): choice.make(weights) for choice in (reference, best)}
@@ -242,12 +242,10 @@ def sweep(
     choice = plan(target)[0]
     points = []
     for architecture, k in product(architectures, kernel_sizes):
-        torch.manual_seed(0)
-        config = NetworkConfig(architecture=architecture, kernel_size=k)  # type: ignore[arg-type]
-        weights = Weights.of(build(config))
+        weights = random_weights(architecture, k)
         engine = choice.make(weights)
         for size in sizes:
-            images = _normalised(config, *make_scene(size), target)
+            images = normalised(weights.config, *make_scene(size), target)
             title = f"{architecture} k={k} {size[0]}x{size[1]}"
             seconds = interleave({"": partial(engine, *images)}, runs, title, target)
             points.append(Point(architecture, k, f"{size[0]}x{size[1]}", 1e3 * seconds[""], flops(weights, size) / 1e9))
@@ -265,10 +263,15 @@ def open_model(model: str) -> tuple[Weights, str, Path | None]:
     except CheckpointError:
         if model not in ("fdkn", "dkn"):
             raise
-        torch.manual_seed(0)
-        config = NetworkConfig(architecture=model)  # type: ignore[arg-type]
-        return Weights.of(build(config)), f"{model} (random weights)", None
+        return random_weights(model), f"{model} (random weights)", None
     return checkpoint.read(path)[0], path.stem, path
+
+
+def random_weights(architecture: str, kernel_size: int = 3) -> Weights:
+    """Of a network that has learnt nothing, the same every time."""
+    torch.manual_seed(0)
+    # NetworkConfig itself refuses what is no architecture.
+    return Weights.of(build(NetworkConfig(architecture=architecture, kernel_size=kernel_size)))  # type: ignore[arg-type]
 
 
 def _choices(device: Device, engines: list[str] | None, precision: str, every_precision: bool) -> list[Choice]:
@@ -283,17 +286,12 @@ def _choices(device: Device, engines: list[str] | None, precision: str, every_pr
     return sorted([*choices, *plan(device, "reference")], key=lambda choice: order.index(choice.name))
 
 
-def _normalised(config: NetworkConfig, color: np.ndarray, low: np.ndarray, device: Device) -> list[Array]:
+def normalised(config: NetworkConfig, color: np.ndarray, low: np.ndarray, device: Device) -> list[Array]:
     """What an engine takes: colour and depth."""
     depth = torch.from_numpy(low)[None, None]
     size = color.shape[0], color.shape[1]
     shown = prepare(depth, depth.isfinite(), size, DEPTH_RANGE, config.depth_channels).shown
-    images = [torch.from_numpy(color)[None], shown]
-    return [image.numpy() if device == CPU else image.to(str(device)) for image in images]
-
-
-def _on_host(result: Array) -> np.ndarray:
-    return np.asarray(result if isinstance(result, np.ndarray) else result.float().cpu())
+    return [placed(image, device) for image in (color[None], shown.numpy())]
 
 
 def _peak_mb(model: str, size: tuple[int, int], choice: Choice) -> float:

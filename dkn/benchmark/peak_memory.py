@@ -23,32 +23,38 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from dkn import CheckpointError, Upsampler
+from dkn.checkpoint import find_model
 from dkn.engines import plan
-from dkn.networks.config import NetworkConfig
-from dkn.utils.device import CPU, Device, choose_device
+from dkn.utils.device import CPU, choose_device
 
 SCALE = 8
 
 
-def upsample(model: str, size: tuple[int, int], device: str, engine: str, precision: str) -> float:
-    """Three frames as `dkn upsample` would do one; the peak of memory in MB: on CUDA, of the GPU's."""
+def peak(model: str, size: tuple[int, int], device: str, engine: str, precision: str) -> float:
+    """Of three frames as `dkn upsample` would do one, in MB: on CUDA, of the GPU's memory."""
     rng = np.random.default_rng(0)  # noise: a renderer would count too
     color = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
     low = 2 + rng.random((size[1] // SCALE, size[0] // SCALE), np.float32)
     target = choose_device(device)
     try:
-        upsampler = Upsampler(model, scale=SCALE, device=device, engine=engine, precision=precision)
-        for _ in range(3):
-            upsampler(color, low)
-    except CheckpointError:
-        if model not in ("fdkn", "dkn"):
-            raise
-        _run_random(model, color, target, engine, precision)
+        path = find_model(model, SCALE)
+    except CheckpointError:  # random weights, which take PyTorch; an Upsampler takes files
+        from dkn.benchmark.engines import normalised, open_model
+
+        weights, _, _ = open_model(model)
+        run = plan(target, engine, precision)[0].make(weights)
+        once: Callable[[], object] = partial(run, *normalised(weights.config, color, low, target))
+    else:
+        once = partial(Upsampler(path, device=device, engine=engine, precision=precision), color, low)
+    for _ in range(3):
+        once()
     if target != CPU:
         import torch
 
@@ -58,19 +64,6 @@ def upsample(model: str, size: tuple[int, int], device: str, engine: str, precis
     return int(line.split()[1]) / 1e3
 
 
-def _run_random(architecture: str, color: np.ndarray, device: Device, engine: str, precision: str) -> None:
-    """An architecture without a model: the network alone, with random weights."""
-    import torch
-
-    from dkn.networks.dkn import build
-    from dkn.networks.weights import Weights
-
-    run = plan(device, engine, precision)[0].make(Weights.of(build(NetworkConfig(architecture))))  # type: ignore[arg-type]
-    images = [torch.from_numpy(color)[None], torch.full((1, 1, *color.shape[:2]), 0.2)]
-    for _ in range(3):
-        run(*(image.numpy() if device == CPU else image.to(str(device)) for image in images))
-
-
 if __name__ == "__main__":
     job = json.loads(sys.argv[1])
-    print(upsample(**job | {"size": tuple(job["size"])}))
+    print(peak(**job | {"size": tuple(job["size"])}))

@@ -21,8 +21,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+
 from dkn.networks.weights import Weights
-from dkn.utils.device import Device
+from dkn.utils.device import CPU, Device
 from dkn.utils.memory import give_back
 
 log = logging.getLogger("dkn")
@@ -33,6 +35,24 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 Array = Any
 """On a CPU an array of NumPy, on CUDA a tensor of PyTorch, which is not needed otherwise."""
+
+
+Upload = Callable[[], Array]
+"""Waits for an array to arrive where an engine computes (where work waits, not the host) and gives it."""
+
+
+def placed(array: np.ndarray, device: Device) -> Array:
+    """An array as engines on this device take it."""
+    if device == CPU:
+        return array
+    import torch
+
+    return torch.from_numpy(array).to(str(device))
+
+
+def on_host(result: Array) -> np.ndarray:
+    """What an engine gave, as an array."""
+    return result if isinstance(result, np.ndarray) else np.asarray(result.cpu().numpy())
 
 
 class Engine(ABC):

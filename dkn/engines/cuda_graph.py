@@ -28,10 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dkn.engines.base import log
+from dkn.engines.base import Upload, log
 
-Upload = Callable[[], Tensor]
-"""Waits for an array to arrive on the device (where work waits, not the host) and gives it."""
 Function = Callable[..., Tensor]
 """From one `Upload` for each array to a tensor on the device. Always the same operations, none of which waits for the
 device or asks it for a value."""

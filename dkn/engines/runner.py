@@ -21,19 +21,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from dkn.engines import numpy_network
-from dkn.engines.base import Array, Engine, log
+from dkn.engines.base import Array, Engine, log, on_host, placed
 from dkn.engines.registry import Choice
 from dkn.engines.selection.autotuning import Autotuner, fastest
 from dkn.engines.selection.memory import last_size
 from dkn.errors import DknError
 from dkn.networks.weights import Weights
-from dkn.utils.device import CPU, Device
+from dkn.utils.device import Device
 from dkn.utils.memory import give_back
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 3e-2, "int8": 0.1}
-"""Largest difference from the reference in units of the depth range: 0.1 mm, 1 cm, 30 cm and 1 m of 10 m. All but the
-first are for single pixels beside an edge of 3 m; on whole images float16 costs less than 0.1 mm on average, bfloat16
-and int8 some per mille of the RMSE."""
+"""Largest difference from the network in NumPy (`difference_from_numpy`), in units of the depth range: 0.1 mm, 1 cm,
+30 cm and 1 m of 10 m. All but the first are for single pixels beside an edge of 3 m; on whole images float16 costs less
+than 0.1 mm on average, bfloat16 and int8 some per mille of the RMSE."""
 
 
 class DeviceChanged(Exception):
@@ -141,7 +141,7 @@ class Runner:
         raise DknError(problem)
 
     def _make(self, choice: Choice) -> Engine:
-        """An engine that agrees with the reference.
+        """An engine that agrees with the network in NumPy.
 
         Raises:
             DknError: it does not.
@@ -165,11 +165,5 @@ def difference_from_numpy(engine: Engine, weights: Weights) -> float:
     depth[:, 0] = 0.1 + 0.005 * random.random((height, width))  # noise of 5 cm, and a step of 3 m
     depth[:, 0, :, width // 3 :] += 0.3
     expected = numpy_network.run(weights, color, depth)
-    if engine.device == CPU:
-        result = engine(color, depth)
-    else:
-        import torch
-
-        on_device = (torch.from_numpy(array).to(str(engine.device)) for array in (color, depth))
-        result = engine(*on_device).cpu().numpy()
+    result = on_host(engine(*(placed(array, engine.device) for array in (color, depth))))
     return float(np.nan_to_num(np.abs(result - expected), nan=np.inf).max())

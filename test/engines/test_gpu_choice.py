@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import torch
 
+import dkn.upsampler
 from dkn.engines import Choice, Engine, plan, runner
 from dkn.errors import ConfigError
 from dkn.upsampler import Upsampler
@@ -102,15 +103,18 @@ def test_a_lost_gpu_ends_on_the_cpu(upsampler, monkeypatch, first):
     """Whichever call to it fails first."""
     attempts = []
 
-    def on_gpu(upsample: partial, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        attempts.append(str(upsample.keywords["device"]))
+    def run_on(device: Device, upsample: partial, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        attempts.append(str(device))
+        if device == CPU:
+            return run_here(device, upsample, color, depth)
         if first == "call":
             upsample.keywords["run"](color[None], depth[None, None])
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("dkn.upsampler._on_gpu", on_gpu)
+    run_here = dkn.upsampler._run_on
+    monkeypatch.setattr(dkn.upsampler, "_run_on", run_on)
     for _ in range(2):
         result = upsampler(np.zeros((16, 16, 3), np.uint8), np.full((2, 2), 2, np.float32))
         np.testing.assert_allclose(result, 2, atol=1e-5)
-    assert attempts == ["cuda:0"]  # the arrays came from the host again, and the GPU is left alone
+    assert attempts == ["cuda:0", "cpu", "cpu"]  # the arrays came from the host again, and the GPU is left alone
     assert "failed, going on with stand-in (cpu, fp32)" in upsampler.engine_failure

@@ -80,7 +80,7 @@ class Autotuner:
     Args:
         weights: of the network that they run.
         choices: which there are, those of the runtime that is usually fastest first (`candidates`).
-        make: makes one and holds it to the reference; raises whatever it likes.
+        make: makes one and sees whether it is right; raises whatever it likes.
         use: called with the winner, on a thread of its own, if that is not the engine that serves.
     """
 
