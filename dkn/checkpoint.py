@@ -59,7 +59,9 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         if any(value is not None and not 1e-3 < value < 1e6 for value in (self.scale, self.depth_range)):
-            raise ConfigError(f"scale={self.scale}, depth_range={self.depth_range}: positive numbers are needed")
+            raise ConfigError(
+                f"scale={self.scale}, depth_range={self.depth_range}: numbers between 0.001 and 1,000,000 are needed"
+            )
 
     @property
     def is_for_sensors(self) -> bool:
@@ -171,9 +173,7 @@ Arrays = dict[str, np.ndarray]
 
 def _read_safetensors(path: Path) -> tuple[Arrays, ModelInfo]:
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-        arrays = _arrays(path)
+        arrays, metadata = _contents(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
@@ -189,16 +189,21 @@ def _read_safetensors(path: Path) -> tuple[Arrays, ModelInfo]:
     return arrays, info
 
 
-def _arrays(path: Path) -> Arrays:
+def _contents(path: Path) -> tuple[Arrays, dict[str, str]]:
+    """The arrays of a file of safetensors, and its metadata."""
     try:
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+        return _opened(path, "np")
     except (TypeError, AttributeError) as unknown:  # numbers that NumPy does not know, such as bfloat16
         try:
-            with safe_open(path, framework="pt") as file:
-                return {name: _array(path, name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            tensors, metadata = _opened(path, "pt")
         except ImportError:
             raise CheckpointError(f"{path}: to read its numbers takes PyTorch ({unknown})") from None
+    return {name: _array(path, name, tensor) for name, tensor in tensors.items()}, metadata
+
+
+def _opened(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, str]]:
+    with safe_open(path, framework=framework) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no iterator)
 
 
 def _read_released(path: Path) -> tuple[Arrays, ModelInfo]:

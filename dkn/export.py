@@ -29,7 +29,6 @@ from dkn.engines.folding import fold
 from dkn.engines.onnx_graph import kernels_graph
 from dkn.errors import CheckpointError, ConfigError
 from dkn.networks.dkn import KernelNetwork
-from dkn.networks.weights import Weights
 
 TOLERANCE = 1e-5  # of kernel weights, and of offsets relative to the largest
 
@@ -54,8 +53,9 @@ def export_onnx(model: Path, out: Path) -> str:
     """
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a file of format onnx is called .onnx")
-    network, info = checkpoint.load(model)
-    graph = kernels_graph(fold(Weights.of(network)), network.config)
+    weights, info = checkpoint.read(model)
+    network = weights.network()
+    graph = kernels_graph(fold(weights), weights.config)
     onnx.helper.set_model_props(graph, metadata(network, info))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")  # nobody finds a file under its name that was not checked

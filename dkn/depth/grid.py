@@ -30,6 +30,13 @@ def pixels_under(size: int, other: int) -> NDArray[np.int64]:
     return (2 * np.arange(size) + 1) * other // (2 * size)
 
 
+def from_middle(size: int, other: int) -> NDArray[np.float32]:
+    """How far the centre of each of `size` pixels lies from the middle of the pixel under it, in pixels of that:
+    (size,), -0.5 to 0.5."""
+    place = ((2 * np.arange(size) + 1) * other).astype(np.float32) / np.float32(2 * size)
+    return place - np.float32(0.5) - pixels_under(size, other).astype(np.float32)
+
+
 def reduce_color(color: np.ndarray, decimation: int) -> np.ndarray:
     """(H, W, 3) uint8 → (⌊H/n⌋, ⌊W/n⌋, 3) for n = `decimation`: the mean over the area of each pixel."""
     if decimation == 1:

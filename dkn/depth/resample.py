@@ -90,17 +90,6 @@ def resize_mask(valid: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(valid.float(), size=size, mode="nearest-exact") > 0.5
 
 
-def clamp_to_local_range(result: Tensor, depth: Tensor, valid: Tensor, reach: int) -> Tensor:
-    """Keep an upsampled map inside the values of the input around each pixel (`local_range`).
-
-    Args:
-        result: (N, 1, H, W), upsampled.
-        depth, valid: (N, 1, h, w), what it was upsampled from; holes filled.
-        reach: how far the network's taps go, in pixels of `result`.
-    """
-    return clamp(result, local_range(depth, valid, (result.shape[2], result.shape[3]), reach))
-
-
 def local_range(depth: Tensor, valid: Tensor, size: tuple[int, int], reach: int) -> Tensor:
     """The values that a result may have: those of the input around each pixel, plus `OVERSHOOT` of their range (and
     above zero: below by no more than `OVERSHOOT` of the smallest of them).

@@ -64,14 +64,15 @@ class GraphEngine(Engine):
         self._threads = thread_count()  # what is compiled is for so many, whatever they become later
         self._parts = 2 if half else 1
         streams = fold(weights)
-        quantised = quantise(streams, self.config) if precision == "int8" else []
-        graphs = engine_graphs(quantised or streams, self.config, self._parts)
+        if precision == "int8":
+            streams = quantise(streams, self.config)
+        graphs = engine_graphs(streams, self.config, self._parts)
         self.graphs = tuple(graph.SerializeToString() for graph in graphs)
         """The two, as ONNX."""
         self._inputs = [value.name for value in graphs[0].graph.input]
         self._pixel_bytes = sum(bytes_of_a_pixel(value) for value in graphs[1].graph.output)
         self._taps = self.config.taps()
-        of_bytes = [s.offsets.output_range / 127 for s in quantised if s.offsets and s.offsets.output_range]
+        of_bytes = [s.offsets.output_range / 127 for s in streams if s.offsets and s.offsets.output_range]
         self._offset_unit = self.config.offset_unit * math.prod(of_bytes)
 
     def __call__(self, color: np.ndarray, depth: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 import numpy as np
 
 from dkn.errors import ConfigError
+from dkn.ops.taps import regular_taps
 
 LUMA = 0.299, 0.587, 0.114  # of R, G and B, ITU-R BT.601
 PAPER_WIDTHS = {"fdkn": (32, 32, 64, 64), "dkn": (32, 32, 64, 64, 128), "cells": (128,)}
@@ -139,8 +140,7 @@ class NetworkConfig:
 
     def taps(self) -> np.ndarray:
         """(k², 2) float32 positions q in pixels relative to the pixel, as (x, y), row by row."""
-        along = np.arange(self.kernel_size, dtype=np.float32) - self.kernel_size // 2
-        taps = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+        taps = regular_taps(self.kernel_size)
         if self.released_sampling:
             # The released networks put tap (i, j) at window position (offset + 7 + (i, j))·14/15, x from i: about
             # half a pixel up and left of the centre, and column by column.

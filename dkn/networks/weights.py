@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -108,8 +108,7 @@ def named_streams(config: NetworkConfig) -> dict[str, NamedStream]:
         gives = [config.gives(source, of) for of in (config.weights_from, config.offsets_from)]
         if any(gives):
             name = STREAMS[source]
-            ends = pairwise((channels * area, *config.channels))
-            layers = [NamedLayer(*parts) for parts in _with_places(name, config.architecture, list(ends))]
+            layers = list(_layers(name, config.architecture, (channels * area, *config.channels)))
             heads = (
                 (f"{name}.heads.{kind}", count * config.kernel_size**2 * area) if given else None
                 for kind, count, given in zip(("weights", "offsets"), (1, 2), gives, strict=True)
@@ -118,17 +117,15 @@ def named_streams(config: NetworkConfig) -> dict[str, NamedStream]:
     return found
 
 
-def _with_places(
-    stream: str, architecture: str, ends: list[tuple[int, int]]
-) -> Iterator[tuple[Layer, tuple[int, int], str, str]]:
+def _layers(stream: str, architecture: str, channels: Sequence[int]) -> Iterator[NamedLayer]:
     place = 0  # in FDKN's Sequential of convolution, batch normalisation where there is one, ReLU, and so on
-    for i, (layer, both) in enumerate(zip(LAYERS[architecture], ends, strict=True)):
+    for i, (layer, ends) in enumerate(zip(LAYERS[architecture], pairwise(channels), strict=True)):
         if architecture == "dkn":
             conv, norm = f"{stream}.convs.{i}", f"{stream}.norms.{i}"
         else:
             conv, norm = f"{stream}.features.{place}", f"{stream}.features.{place + 1}"
             place += 3 if layer.norm else 2
-        yield layer, both, conv, norm if layer.norm else ""
+        yield NamedLayer(layer, ends, conv, norm if layer.norm else "")
 
 
 def shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:

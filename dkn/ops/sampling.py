@@ -22,13 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkn.ops import taps
+
 
 def regular_taps(kernel_size: int) -> Tensor:
-    """The positions q of a k×k kernel relative to its centre, (k², 2) float32 as (x, y), row by row."""
-    radius = kernel_size // 2
-    along = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    y, x = torch.meshgrid(along, along, indexing="ij")
-    return torch.stack((x.flatten(), y.flatten()), dim=1)
+    """`dkn.ops.taps.regular_taps` as a tensor."""
+    return torch.from_numpy(taps.regular_taps(kernel_size))
 
 
 def weighted_average(image: Tensor, weights: Tensor, offsets: Tensor, taps: Tensor, window: int) -> Tensor:

@@ -109,9 +109,7 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
         axes = [axis for axis in (1, 2) if rng.random() < 0.5]
         parts = tuple(part.flip(axes) for part in parts)  # type: ignore[assignment]
     if config.network.architecture == "cells":
-        guidance, shown, target, known = parts
-        inside = inside_picture((known.shape[1], known.shape[2]), rng)
-        parts = guidance * inside, shown * inside, target, known & inside
+        parts = cut_to(inside_picture((len(rows), len(columns)), rng), *parts)
     if apart:
         parts = phases.pick(*parts, margin, *(int(n) for n in rng.integers(STRIDE, size=2)))
     return Batch(*parts)
@@ -125,6 +123,11 @@ def inside_picture(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
     inside = torch.zeros(1, *size, dtype=torch.bool)
     inside[:, top : max(top + 1, size[0] - bottom), left : max(left + 1, size[1] - right)] = True
     return inside
+
+
+def cut_to(inside: Tensor, guidance: Tensor, depth: Tensor, target: Tensor, known: Tensor) -> Batch:
+    """A batch, or one crop of it, zero and unknown outside of `inside`, (1, H, W) or (N, 1, H, W) bool."""
+    return Batch(guidance * inside, depth * inside, target, known & inside)
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:

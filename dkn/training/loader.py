@@ -36,7 +36,7 @@ from dkn.depth.degradation import degrade
 from dkn.depth.network_input import prepare
 from dkn.networks.config import STRIDE
 from dkn.training import phases
-from dkn.training.batches import Batch, inside_picture, place
+from dkn.training.batches import Batch, cut_to, inside_picture, place
 from dkn.training.config import TrainConfig
 
 AHEAD = 4  # batches that each worker process may have ready
@@ -159,11 +159,8 @@ class ResidentSet:
         depth = self._cut(self._shown, which, *seen)[:, None]
         target = self._cut(self._target, which, *judged)[:, None]
         known = target.isfinite()
-        target = torch.where(known, target, 0)
-        if of_cells:
-            inside = torch.stack(insides).to(known.device)
-            guidance, depth, known = guidance * inside, depth * inside, known & inside
-        return Batch(guidance, depth, target, known)
+        batch = Batch(guidance, depth, torch.where(known, target, 0), known)
+        return cut_to(torch.stack(insides).to(known.device), *batch) if of_cells else batch
 
     def _cut(self, images: Tensor, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Pixels at these rows (N, h) and columns (N, w) of some of the images, zero beyond them: (N, h, w, …)."""

@@ -39,4 +39,4 @@ def torch_device(name: object) -> torch.device:
 
 def channels_last(network: N, device: torch.device) -> N:
     """Move a network to `device` in the memory layout that convolutions are fastest in."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub has both

@@ -29,7 +29,7 @@ from PIL import Image
 from dkn.depth.degradation import degrade
 from dkn.depth.grid import reduce_color
 from dkn.depth.network_input import input_channels, mixed_pixels
-from dkn.depth.resample import clamp_to_local_range, fill_holes, resize_bicubic, to_grid
+from dkn.depth.resample import clamp, fill_holes, local_range, resize_bicubic, to_grid
 from dkn.depth.units import to_counts, to_metres
 from dkn.errors import ImageError
 
@@ -267,11 +267,12 @@ def bounds_by_loops(depth, valid, size, reach, margin=0.1):
 def test_bounds_by_loops(source, target, reach):
     depth, valid = random_map(source, 3, holes=0.6)
     low, high = bounds_by_loops(depth, valid, target, reach)
+    bounds = local_range(tensor(depth), tensor(valid), target, reach)
     for extreme, expected in ((1e6, high), (-1e6, low)):
-        result = clamp_to_local_range(torch.full((1, 1, *target), extreme), tensor(depth), tensor(valid), reach)
+        result = clamp(torch.full((1, 1, *target), extreme), bounds)
         np.testing.assert_allclose(result[0, 0].numpy(), expected, rtol=1e-5, atol=1e-6)
     inside = ((low + high) / 2).astype(np.float32)
-    result = clamp_to_local_range(tensor(inside), tensor(depth), tensor(valid), reach)
+    result = clamp(tensor(inside), bounds)
     assert np.array_equal(result[0, 0].numpy(), inside)
 
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dkn.depth.grid import pixels_under
+from dkn.depth.grid import from_middle
 from dkn.depth.stages.base import AGREES, COLOR, KEPT, REACH
 from dkn.depth.units import Depth, Mask
 from dkn.ops.compilation import compiled
@@ -63,9 +63,7 @@ def compile_all() -> None:
 def _places(size: int, low: int) -> tuple[NDArray[np.int64], Row]:
     """Along one axis: the first pixel whose centre lies in each input pixel, and the end; and how far each pixel lies
     from the middle of its input pixel, in input pixels."""
-    starts = -(-2 * size * np.arange(low + 1) // low) // 2
-    place = ((2 * np.arange(size) + 1) * low).astype(np.float32) / np.float32(2 * size)
-    return starts, place - np.float32(0.5) - pixels_under(size, low).astype(np.float32)
+    return -(-2 * size * np.arange(low + 1) // low) // 2, from_middle(size, low)
 
 
 @compiled(nogil=True, error_model="numpy")

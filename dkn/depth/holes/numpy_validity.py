@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dkn.depth.grid import pixels_under
+from dkn.depth.grid import from_middle, pixels_under
 from dkn.depth.stages.base import AGREES, COLOR, KEPT, REACH
 from dkn.depth.units import Depth, Mask
 
@@ -28,7 +28,7 @@ from dkn.depth.units import Depth, Mask
 def upsample_validity(valid: Mask, color: NDArray[np.uint8], low: Depth, depth: Depth) -> Mask:
     """`dkn.depth.holes.validity.vote`: (h, w) bool, (H, W, 3) uint8, (h, w) and (H, W) float32 metres → (H, W) bool."""
     size, small = color.shape[:2], valid.shape
-    (row, down), (column, across) = (_places(n, m) for n, m in zip(size, small, strict=True))
+    (row, column), (down, across) = (list(map(of, size, small)) for of in (pixels_under, from_middle))
     guide, colors = color.astype(np.float32), _middles(color, small)
     total, agrees = np.zeros(size, np.float32), np.zeros(size, bool)
     for i in (-1, 0, 1):
@@ -43,14 +43,6 @@ def upsample_validity(valid: Mask, color: NDArray[np.uint8], low: Depth, depth: 
     own = valid[row[:, None], column]
     kept = (np.abs(down) < KEPT)[:, None] & (np.abs(across) < KEPT)
     return np.where(kept, own, (total > 0) & (own | agrees))
-
-
-def _places(size: int, small: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Of each pixel along an axis: the input pixel that its centre lies in, and how far from the middle of that, in
-    input pixels."""
-    index = pixels_under(size, small)
-    place = ((2 * np.arange(size) + 1) * small).astype(np.float32) / np.float32(2 * size)
-    return index, place - np.float32(0.5) - index.astype(np.float32)
 
 
 def _middles(color: NDArray[np.uint8], small: tuple[int, int]) -> NDArray[np.float32]:

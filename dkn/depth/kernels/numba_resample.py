@@ -91,9 +91,6 @@ def local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarra
         (2, h, w) float32: the least and the largest value that is allowed.
     """
     bounds = extremes(depth, valid, radius)
-    unknown = bounds[0] > bounds[1]
-    if unknown.any():
-        bounds = np.where(unknown, extremes(depth, np.ones_like(valid), radius), bounds)
     in_rows(_widen, bounds.shape[1], bounds, np.float32(OVERSHOOT))
     return bounds
 
@@ -121,7 +118,7 @@ def resize_bicubic(image: Depth, size: tuple[int, int]) -> Depth:
 
 
 @compiled(nogil=True)
-def _resize_across(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]
+def _resize_across(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]  # Numba infers them
     for y in range(first, last):
         for x in range(out.shape[1]):
             total = np.float32(0)
@@ -131,7 +128,7 @@ def _resize_across(first, last, image, pixels, weights, out):  # type: ignore[no
 
 
 @compiled(nogil=True)
-def _resize_down(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]
+def _resize_down(first, last, image, pixels, weights, out):  # type: ignore[no-untyped-def]  # Numba infers them
     for y in range(first, last):
         line = out[y]
         line[:] = np.float32(0)

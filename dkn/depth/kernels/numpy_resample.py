@@ -64,9 +64,6 @@ def _matrix(size: int, other: int) -> np.ndarray:
 def local_range(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
     """(h, w) float32 and bool, rows and columns on either side → (2, h, w) float32: what is allowed."""
     low, high = extremes(depth, valid, radius)
-    if (unknown := low > high).any():
-        every = extremes(depth, np.ones_like(valid), radius)
-        low, high = (np.where(unknown, one, of) for one, of in zip(every, (low, high), strict=True))
     margin = np.float32(OVERSHOOT) * (high - low)
     return np.stack((low - np.minimum(margin, np.float32(OVERSHOOT) * np.maximum(low, 0)), high + margin))
 
@@ -85,8 +82,15 @@ def within(depth: Depth, least: float, most: float) -> Mask:
 
 
 def extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
-    """The least and the largest depth within `radius` of each pixel; the first above the second where nothing there is
-    valid."""
+    """(2, h, w): the least and the largest depth within `radius` of each pixel, of those that are valid; where none is,
+    of all."""
+    found = _extremes(depth, valid, radius)
+    unknown = found[0] > found[1]
+    return np.where(unknown, _extremes(depth, np.ones_like(valid), radius), found) if unknown.any() else found
+
+
+def _extremes(depth: Depth, valid: Mask, radius: tuple[int, int]) -> np.ndarray:
+    """The same; the first above the second where none is valid."""
     window = np.ones([2 * r + 1 for r in radius], np.uint8)
     found = np.empty((2, *depth.shape), np.float32)
 

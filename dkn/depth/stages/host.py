@@ -72,8 +72,8 @@ def stages_by(resample: ModuleType, network_input: ModuleType, validity: ModuleT
 
     def known(valid: np.ndarray, color: np.ndarray, low: np.ndarray, result: np.ndarray) -> np.ndarray:
         size, small = color.shape[:2], valid.shape[2:]
-        if valid.all() or not valid.any():
-            return np.full((1, 1, *size), bool(valid.all()))
+        if (every := bool(valid.all())) or not valid.any():
+            return np.full((1, 1, *size), every)
         if not follows_color(small, size):
             rows, columns = map(pixels_under, size, small)
             return np.asarray(valid[:, :, rows[:, None], columns])
