@@ -28,7 +28,8 @@ from dkn.depth.units import Depth, Mask
 def upsample_validity(valid: Mask, color: NDArray[np.uint8], low: Depth, depth: Depth) -> Mask:
     """`dkn.depth.holes.validity.vote`: (h, w) bool, (H, W, 3) uint8, (h, w) and (H, W) float32 metres → (H, W) bool."""
     size, small = color.shape[:2], valid.shape
-    (row, column), (down, across) = (list(map(of, size, small)) for of in (pixels_under, from_middle))
+    row, column = map(pixels_under, size, small)
+    down, across = map(from_middle, size, small)
     guide, colors = color.astype(np.float32), _middles(color, small)
     total, agrees = np.zeros(size, np.float32), np.zeros(size, bool)
     for i in (-1, 0, 1):
