@@ -109,18 +109,24 @@ def writing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def load(path: Path) -> tuple[KernelNetwork, ModelInfo]:
+def load(path: Path, to_train: bool = False) -> tuple[KernelNetwork, ModelInfo]:
     """The network of a model file, in evaluation mode.
+
+    Args:
+        to_train: also one that is there to be trained only.
 
     Raises:
         CheckpointError: as `read`.
     """
-    weights, info = read(path)
+    weights, info = read(path, to_train)
     return weights.network(), info
 
 
-def read(path: Path) -> tuple[Weights, ModelInfo]:
+def read(path: Path, to_train: bool = False) -> tuple[Weights, ModelInfo]:
     """Read a model file: ours (.safetensors) or the authors' (.pth).
+
+    Args:
+        to_train: also a network on cells, which is there to be trained only.
 
     Raises:
         CheckpointError: no such file, damaged, or not a network of this project.
@@ -131,6 +137,10 @@ def read(path: Path) -> tuple[Weights, ModelInfo]:
     with _saying_why(path):
         path.open("rb").close()  # safetensors takes a file without permission for one that is not there
     arrays, info = _read_released(path) if path.suffix in (".pth", ".pt") else _read_safetensors(path)
+    if info.network.architecture == "cells" and not to_train:
+        raise CheckpointError(
+            f"{path}: a network on cells, for a DKN to begin with: dkn train --model dkn --init {path}"
+        )
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then
         floats = {
             name: array if array.dtype.kind in "iu" else array.astype(np.float32) for name, array in arrays.items()

@@ -178,7 +178,7 @@ def _as(channels: Tensor, like: np.ndarray) -> np.ndarray:
     return np.rint(values * np.float32(white)).clip(0, white).astype(like.dtype, order="C")
 
 
-RECEPTIVE_RADIUS = {"fdkn": 6 * STRIDE, "dkn": 25, "cells": 4 * STRIDE + 3}
+RECEPTIVE_RADIUS = {"fdkn": 6 * STRIDE, "dkn": 25}
 """Pixels that an output pixel looks away at most; FDKN: six 3×3 convolutions at a quarter of the size."""
 
 

@@ -149,7 +149,7 @@ def test_models_are_shipped():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_model_says_what_it_is(path):
-    _, info = checkpoint.load(path)
+    _, info = checkpoint.read(path, to_train=True)
     family, _, scale = path.stem.rpartition("_x")
     others = {"fdkn_sensor": None, "dkn_sensor": None, "fdkn_noise": 1}
     others |= {f"fdkn_sensor_{size}": None for size in ("medium", "small", "tiny")}

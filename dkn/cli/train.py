@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -38,7 +38,7 @@ from dkn.training.config import ANY_SCALE, RECIPES, SENSOR_NETWORK, TrainConfig,
 from dkn.training.distributed import Processes, join
 from dkn.training.mixture import Mixture, Part, inputs_of
 from dkn.training.tensorboard import Board
-from dkn.training.trainer import Trainer
+from dkn.training.trainer import CELLS, Trainer
 
 ANY = "any"
 NETWORK_OPTIONS = (
@@ -111,7 +111,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         choices=["fdkn", "dkn", "cells"],
         default="fdkn",
-        help="architecture; cells: what a DKN can begin with",
+        help="architecture; cells: what a DKN can begin with, with --widths of five layers a whole one",
     )
     parser.add_argument(
         "--scale",
@@ -130,10 +130,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", type=Path, help="model file whose weights to begin with; an FDKN may be wider")
     parser.add_argument(
         "--warm-start",
+        nargs="+",
         type=int,
         metavar="STEPS",
-        default=0,
-        help="DKN: first so many steps of its last layers on 4×4 cells, in --out/cells; with --init: from there",
+        default=[],
+        help="DKN: first so many steps of its last layers on 4×4 cells, in --out/cells; then, with a second number, so "
+        "many of all layers on them, in --out/all_layers; with --init: from there",
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
@@ -171,13 +173,14 @@ def run(options: argparse.Namespace) -> None:
         processes=processes,
     )
     init = options.init
-    if options.warm_start:
-        first = make(_on_cells(config, options.warm_start), options.out / "cells", init=init)
-        init = first.run()
-        if not first.finished:
+    for name, on_cells in _warm_start(config, options.warm_start):
+        before = make(on_cells, options.out / name, init=init)
+        before.run()
+        if not before.finished:
             return
+        init = before.out / CELLS
         with processes.first_alone():  # the others wait for its file
-            del first  # and what it holds on the device
+            del before  # and what it holds on the device
     trainer = make(config, options.out, init=init)
     test = _open_test(options) if processes.first else None
     if options.tensorboard and processes.first:
@@ -212,21 +215,26 @@ def _config(options: argparse.Namespace) -> TrainConfig:
     changes = given(options, RECIPE_OPTIONS)
     changes["mix"] = tuple((name, share) for name, _, share in map(_mixed, options.mix))
     scale = _scale(options.scale or ([ANY] if sensor else ["8"]))
-    if network.architecture == "dkn" and (options.warm_start or (options.init and _is_on_cells(options.init))):
+    if network.cell == 1 and (options.warm_start or (options.init and _is_on_cells(options.init))):
         changes.setdefault("freeze_first_norms", True)
     return recipe(options.recipe, network, scale, degradation=options.degradation, **changes)
 
 
 def _is_on_cells(init: Path) -> bool:
-    return checkpoint.load(init)[1].network.architecture == "cells"
+    return checkpoint.read(init, to_train=True)[1].network.architecture == "cells"
 
 
-def _on_cells(config: TrainConfig, steps: int) -> TrainConfig:
-    """How the last layers of a DKN are trained before it, where everything else is the same."""
-    if config.network.architecture != "dkn" or steps < 0:
-        raise ConfigError(f"--warm-start {steps}: a number of steps before those of --model dkn")
-    network = dataclasses.replace(config.network, architecture="cells", widths=config.network.widths[-1:])
-    return dataclasses.replace(config, network=network, steps=steps, phases=16, aligned=False, freeze_first_norms=False)
+def _warm_start(config: TrainConfig, steps: Sequence[int]) -> Iterator[tuple[str, TrainConfig]]:
+    """How a DKN is trained before it is one: the folder and the run of each round. Everything else is the same."""
+    if steps and (config.network.architecture != "dkn" or len(steps) > 2 or min(steps) < 0):
+        raise ConfigError(f"--warm-start {' '.join(map(str, steps))}: one or two numbers of steps before --model dkn")
+    widths = config.network.channels[:-2]
+    for name, layers, count in zip(("cells", "all_layers"), (widths[-1:], widths), steps, strict=False):
+        if count:
+            network = dataclasses.replace(config.network, architecture="cells", widths=layers)
+            frozen = config.freeze_first_norms and network.cell == 1
+            changes: dict[str, Any] = {"phases": 16, "aligned": False, "freeze_first_norms": frozen}
+            yield name, dataclasses.replace(config, network=network, steps=count, **changes)
 
 
 def _scale(texts: Sequence[str]) -> int | tuple[int, ...]:

@@ -38,7 +38,6 @@ from dkn.engines.base import log
 from dkn.engines.folding import Convolution, FoldedStream, fold, of_rgb
 from dkn.engines.pytorch import TensorEngine
 from dkn.engines.triton_heads import pack, upsample
-from dkn.errors import ConfigError
 from dkn.networks.config import STRIDE
 from dkn.networks.weights import Weights
 from dkn.utils.device import Device
@@ -97,8 +96,6 @@ class CudaEngine(TensorEngine):
         most_pixels: int = 2**20,
     ):
         super().__init__(weights, device, precision)
-        if self.config.architecture not in ("fdkn", "dkn"):
-            raise ConfigError(f"the cuda engine runs FDKN and DKN, not {self.config.architecture}: use torch")
         dtype = DTYPES[precision]
         streams = [_of_parts(stream, dtype, self.config.phases**2) for stream in fold(weights)]
         self._heads = pack(weights.network().to(self.torch_device), dtype)

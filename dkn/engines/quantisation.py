@@ -31,7 +31,7 @@ from dkn.engines import numpy_network
 from dkn.engines.folding import Convolution, FoldedStream
 from dkn.networks.config import NetworkConfig
 
-FIRST_LAYER = {"fdkn": 2, "dkn": 3, "cells": 1}
+FIRST_LAYER = {"fdkn": 2, "dkn": 3}
 """Of depth's stream, counted from 0. Those before it do a twenty-fifth of the work, and see detail that 256 levels
 would lose. Colour consists of bytes from the first."""
 

@@ -17,6 +17,8 @@ network can be run where it is not installed."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -27,8 +29,8 @@ from dkn.ops.taps import regular_taps
 
 LUMA = 0.299, 0.587, 0.114  # of R, G and B, ITU-R BT.601
 PAPER_WIDTHS = {"fdkn": (32, 32, 64, 64), "dkn": (32, 32, 64, 64, 128), "cells": (128,)}
-"""Channels of the feature layers before the last two (paper Table 1, supplement Table 1; cells: DKN's)."""
-STRIDE = 4  # of all networks: two DownConv layers (DKN), resampling by 4 (FDKN, cells)
+"""Channels of the feature layers before the last two (paper Table 1, supplement Table 1; cells: DKN's last)."""
+STRIDE = 4  # of all networks: two DownConv layers (DKN), resampling by 4 (FDKN)
 
 
 class Layer(NamedTuple):
@@ -51,17 +53,22 @@ LAYERS = {
         Layer(3, 1, False),
         Layer(3, 1, False),
     ),
-    "cells": (Layer(5, 1, True), Layer(3, 1, False), Layer(3, 1, False)),
 }
-"""Of each architecture (supplement Table 1, paper Table 1; cells: the last three of DKN)."""
-IMAGE_PADDING = {"fdkn": (0, 0), "dkn": (25, 24), "cells": (4, 4)}
-"""Zeros before and after what the first convolution sees (the image, or its 4×4 phases), along rows and columns. The
-others of DKN and of cells see no padding: the image alone has it, by the receptive field of 50, of 9 in cells."""
+"""Of each architecture (supplement Table 1, paper Table 1). Cells have DKN's, or the last of them."""
+IMAGE_PADDING = {"fdkn": (0, 0), "dkn": (25, 24)}
+"""Zeros before and after what the first convolution sees, along rows and columns. DKN's others see no padding: the
+image alone has it, by the receptive field of 50."""
 
 
 def feature_padding(architecture: str, layer: Layer) -> int:
     """Zeros on each side of what a convolution sees: FDKN's keep the size."""
     return layer.kernel // 2 if architecture == "fdkn" else 0
+
+
+def cell_of(layers: Sequence[Layer]) -> int:
+    """Pixels of the image, along each axis, that the first of these layers sees side by side as channels, so that the
+    last gives every `STRIDE`th."""
+    return STRIDE // math.prod(layer.stride for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class NetworkConfig:
     """
 
     architecture: Literal["fdkn", "dkn", "cells"] = "fdkn"
-    """cells: what a DKN can begin with, see `dkn.networks.warm_start`."""
+    """cells: there to be trained only, what a DKN can begin with, see `dkn.networks.warm_start`."""
     kernel_size: int = 3
     """k: the weighted average runs over k² taps."""
     window: int = 15
@@ -93,7 +100,8 @@ class NetworkConfig:
     n2: int = 128
     """Channels of the last two feature layers (supplement Table 2)."""
     widths: tuple[int, ...] = ()
-    """Channels of the feature layers before these; empty: those of the paper (`PAPER_WIDTHS`)."""
+    """Channels of the feature layers before these; empty: those of the paper (`PAPER_WIDTHS`). Cells: of one layer, or
+    of all five that a DKN has."""
     released_sampling: bool = False
     """The tap positions that the authors' released checkpoints were trained with (see `taps`)."""
 
@@ -102,7 +110,8 @@ class NetworkConfig:
             allowed, value = get_args(hint), getattr(self, name)
             if get_origin(hint) is Literal and value not in allowed:
                 raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}")
-        object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows no tuples
+        paper = tuple(self.widths) == PAPER_WIDTHS[self.architecture]
+        object.__setattr__(self, "widths", () if paper else tuple(self.widths))  # JSON knows no tuples
         for value in (self.kernel_size, self.window, self.n1, self.n2, *self.widths):
             if type(value) is not int:
                 raise ConfigError(f"{value!r}: kernel_size, window, n1, n2 and widths are whole numbers")
@@ -116,13 +125,27 @@ class NetworkConfig:
             raise ConfigError("guidance='none' leaves no colour stream for weights_from or offsets_from = 'rgb'")
         if min(self.channels) < 1:
             raise ConfigError(f"widths={self.widths}, n1={self.n1}, n2={self.n2}: channel counts are positive")
-        if self.widths and len(self.widths) != (count := len(PAPER_WIDTHS[self.architecture])):
+        counts = [len(PAPER_WIDTHS[self.architecture])]
+        if self.architecture == "cells":
+            counts.append(len(PAPER_WIDTHS["dkn"]))
+        if self.widths and len(self.widths) not in counts:
+            count = " or ".join(map(str, counts))
             raise ConfigError(f"widths={self.widths}: {self.architecture} has {count} layers before the last two")
 
     @property
     def phases(self) -> int:
         """Output pixels, along each axis, that one pixel of the features stands for."""
         return 1 if self.architecture == "dkn" else STRIDE
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Of the features of each stream."""
+        return LAYERS["fdkn"] if self.architecture == "fdkn" else LAYERS["dkn"][-len(self.channels) :]
+
+    @property
+    def cell(self) -> int:
+        """`cell_of` its layers: 4 for FDKN, 1 for DKN."""
+        return cell_of(self.layers)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -22,22 +22,22 @@ comes out as a weighted average over k² taps (`dkn.ops.sampling`).
           the paper's 16 shifted passes exist beside it (`kernels_by_shift_and_stitch`) as the reference.
     FDKN  supplement Table 1: the 16 phases of a 4×4 grid become channels, one pass at a quarter of the size.
 
-A third one is not the paper's, and there to be trained only: CellNetwork, the end of a DKN on cells of 4×4 pixels
-(`dkn.networks.warm_start`).
+A third one is not the paper's, and there to be trained only: CellNetwork, a DKN or its last layers with heads for all
+pixels of cells of 4×4 (`dkn.networks.warm_start`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.networks.config import IMAGE_PADDING, LAYERS, LUMA, STRIDE, NetworkConfig, feature_padding
+from dkn.networks.config import IMAGE_PADDING, LAYERS, LUMA, STRIDE, NetworkConfig, cell_of, feature_padding
 from dkn.ops.average import weighted_average
 
 
@@ -178,7 +178,8 @@ class DKN(KernelNetwork):
 
 
 class CellNetwork(KernelNetwork):
-    """DKN's last three convolutions and its heads, on cells of 4×4 pixels: kernels for all 16 pixels of each cell."""
+    """DKN with heads for all 16 pixels of cells of 4×4; with the `widths` of one layer, its last three convolutions
+    alone, which see the pixels of a cell as channels. Evaluated for every cell in one pass."""
 
     def __init__(self, config: NetworkConfig | None = None):
         super().__init__(config or NetworkConfig("cells"))
@@ -206,8 +207,6 @@ class _Heads(nn.Module):
 class Stream(nn.Module):
     """Features of one image, then the heads that read kernels from them."""
 
-    ARCHITECTURE: ClassVar[str]
-
     heads: _Heads
 
     def layers(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
@@ -224,15 +223,13 @@ class Stream(nn.Module):
 class FDKNStream(Stream):
     """Supplement Table 1: six 3×3 convolutions on the 16 phases, BN after the 1st, 3rd and 5th."""
 
-    ARCHITECTURE = "fdkn"
-
     def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
         super().__init__()
         phases = STRIDE**2
         widths = (channels * phases, *widths)
         layers: list[nn.Module] = []
-        for (before, after), layer in zip(pairwise(widths), LAYERS[self.ARCHITECTURE], strict=True):
-            layers.append(nn.Conv2d(before, after, layer.kernel, padding=feature_padding(self.ARCHITECTURE, layer)))
+        for (before, after), layer in zip(pairwise(widths), LAYERS["fdkn"], strict=True):
+            layers.append(nn.Conv2d(before, after, layer.kernel, padding=feature_padding("fdkn", layer)))
             if layer.norm:
                 layers.append(nn.BatchNorm2d(after))
             layers.append(nn.ReLU(inplace=True))
@@ -249,30 +246,18 @@ class FDKNStream(Stream):
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
         image = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        cells = F.pixel_unshuffle(image, STRIDE)
-        if any(padding := IMAGE_PADDING[self.ARCHITECTURE]):
-            cells = F.pad(cells, padding * 2)
-        features = self._first(self.layers()[0][0], cells)
+        features = self._first(self.layers()[0][0], F.pixel_unshuffle(image, STRIDE))
         heads = self.heads(self.features[1:](features))
         weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
         return _crop(weights, height, width), _crop(offsets, height, width)
 
 
-class CellStream(FDKNStream):
-    """The last three convolutions of `DKNStream` on the 16 phases. As there all are "valid", and the image alone is
-    padded by zeros: it ends as it does for a DKN."""
-
-    ARCHITECTURE = "cells"
-
-
 class DKNStream(Stream):
     """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
 
-    ARCHITECTURE = "dkn"
-
     def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
         super().__init__()
-        layers, ends = LAYERS[self.ARCHITECTURE], pairwise((channels, *widths))
+        layers, ends = LAYERS["dkn"][-len(widths) :], pairwise((channels, *widths))
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, layer.kernel, stride=layer.stride)
             for (before, after), layer in zip(ends, layers, strict=True)
@@ -288,7 +273,7 @@ class DKNStream(Stream):
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
-        x, dilation = F.pad(image, IMAGE_PADDING[self.ARCHITECTURE] * 2), 1
+        x, dilation = F.pad(image, IMAGE_PADDING["dkn"] * 2), 1
         for i, (conv, norm) in enumerate(self.layers()):
             x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
@@ -297,7 +282,7 @@ class DKNStream(Stream):
 
     def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
         """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
-        return self.unpadded(F.pad(image, IMAGE_PADDING[self.ARCHITECTURE] * 2)[:, :, shift_y:, shift_x:])
+        return self.unpadded(F.pad(image, IMAGE_PADDING["dkn"] * 2)[:, :, shift_y:, shift_x:])
 
     def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every fourth pixel, from the one that has 25 rows and columns before it to the last that has 24 behind it."""
@@ -306,6 +291,27 @@ class DKNStream(Stream):
             x = conv(x) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
         return self.heads(x)
+
+
+class CellStream(DKNStream):
+    """`DKNStream`, or the last of its convolutions, at every fourth pixel, each of which has heads for the 16 pixels of
+    a cell. The image is padded by zeros, to whole cells and by the receptive field: it ends as it does for a DKN."""
+
+    def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
+        layers, pixels = LAYERS["dkn"][-len(widths) :], STRIDE**2
+        self.cell = cell_of(layers)
+        super().__init__(channels * self.cell**2, widths, weights * pixels, offsets * pixels)
+        seen = 1
+        for layer in reversed(layers):
+            seen = (seen - 1) * layer.stride + layer.kernel
+        self.margin = (seen * self.cell - STRIDE) // 2
+
+    def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        height, width = image.shape[2:]
+        around = self.margin, self.margin + -width % STRIDE, self.margin, self.margin + -height % STRIDE
+        heads = self.unpadded(F.pixel_unshuffle(F.pad(image, around), self.cell))
+        weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
+        return _crop(weights, height, width), _crop(offsets, height, width)
 
 
 def _grey(rgb: Tensor) -> Tensor:

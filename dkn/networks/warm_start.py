@@ -12,59 +12,88 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A warm start for DKN: its last three convolutions and heads, learned on cells of 4×4 pixels.
+"""A warm start for DKN: a network that gives kernels for the 16 pixels of a cell of 4×4, where a DKN gives those of one
+for about as many products, and so learns from 16 times as many pixels.
 
-`CellNetwork` sees an image as cells of 4×4 pixels and gives kernels for the 16 pixels of each, where a DKN gives those
-of one for about as many products. `to_dkn` makes a DKN that gives at every pixel what the cell network gives where this
-pixel is the one at row 2 and column 2 of its cell. (Of the 50×50 pixels that DKN sees, its pixel lies there in the
-middle one of 9×9 cells.) The DKN's first four convolutions pass the pixels on as cells: they are not negative, so that
-ReLU lets them through. The other channels of these layers are random, and the fifth convolution takes nothing of them:
-they are free to learn.
+It is trained in two rounds. In the first it is DKN's last three convolutions alone: it sees an image as cells, their
+pixels side by side as channels. `with_all_layers` puts the first four before them. They pass the pixels on as cells:
+these are not negative, so that ReLU lets them through. The other channels of these layers are random, and the fifth
+convolution takes nothing of them: they are free to learn in the second round. After either, `to_dkn` makes a DKN that
+gives at every pixel what the network gives where this pixel is the one at row 2 and column 2 of its cell. (Of the 50×50
+pixels that DKN sees, its pixel lies there in the middle one of 9×9 cells.)
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.networks.config import STRIDE
-from dkn.networks.dkn import DKN, CellNetwork, DKNStream, Stream
+from dkn.networks.config import PAPER_WIDTHS, STRIDE, NetworkConfig
+from dkn.networks.dkn import DKN, CellNetwork, Stream
 
 PIXEL = 2 * STRIDE + 2  # of the 16 of a cell, row by row: the one that becomes DKN's
 CARRYING = 4  # convolutions of a DKN that pass the pixels on
 HALF = 2  # stride of two of them
 
 
+def has_all_layers(cells: NetworkConfig) -> bool:
+    """Whether a network on cells has DKN's first layers too."""
+    return cells.cell == 1
+
+
 @torch.no_grad()
-def to_dkn(cells: CellNetwork, widths: tuple[int, ...] = ()) -> DKN:
-    """The DKN that gives what `cells` gives, in evaluation mode; in training mode too as long as the batch norm of its
-    first four layers is kept in evaluation mode.
+def with_all_layers(cells: CellNetwork, widths: tuple[int, ...] = ()) -> CellNetwork:
+    """The network with DKN's first four layers too that gives what `cells`, without them, gives, in evaluation mode; in
+    training mode too as long as the batch norm of these layers is kept in evaluation mode. What is random in it is the
+    same every time.
 
     Args:
-        cells: trained at every position of the low-resolution grid relative to its cells (`TrainConfig.aligned`).
-        widths: of the DKN's feature layers before the last two; empty: those of the paper.
+        widths: of its layers before the last two; empty: those of the paper, then that of `cells`.
 
     Raises:
-        ConfigError: layers too narrow for the pixels of a cell, or a fifth of another width than the cell network's
-            first.
+        ConfigError: layers too narrow for the pixels of a cell, or a fifth of another width than that of `cells`.
     """
-    target = DKN(dataclasses.replace(cells.config, architecture="dkn", widths=widths)).eval()
+    widths = widths or (*PAPER_WIDTHS["dkn"][:CARRYING], cells.config.channels[0])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        target = CellNetwork(dataclasses.replace(cells.config, widths=widths)).eval()
     if target.config.channels[CARRYING] != cells.config.channels[0]:
         raise ConfigError(
             f"widths={target.config.channels[:-2]}: the last has to be the cell network's {cells.config.channels[0]}"
         )
     sources = cells.streams()
     for image, stream in target.streams().items():
-        _carry(cast(DKNStream, stream), stream.layers()[0][0].in_channels)
+        _carry(stream, stream.layers()[0][0].in_channels)
         _take(stream, sources[image])
     return target
 
 
-def _carry(stream: DKNStream, channels: int) -> None:
+@torch.no_grad()
+def to_dkn(cells: CellNetwork, widths: tuple[int, ...] = ()) -> DKN:
+    """The DKN that gives what `cells` gives for one pixel of a cell, as `with_all_layers` has it.
+
+    Args:
+        cells: trained at every position of the low-resolution grid relative to its cells (`TrainConfig.aligned`).
+        widths: of the DKN's feature layers before the last two; empty: those of `cells` with all layers.
+
+    Raises:
+        ConfigError: as `with_all_layers`, or other widths than those of all layers of `cells`.
+    """
+    if not has_all_layers(cells.config):
+        cells = with_all_layers(cells, widths)
+    widths = widths or cells.config.widths
+    target = DKN(dataclasses.replace(cells.config, architecture="dkn", widths=widths)).eval()
+    if target.config.channels != cells.config.channels:
+        raise ConfigError(f"widths={target.config.channels[:-2]}: those of the cell network are {cells.config.widths}")
+    found = cells.state_dict().items()
+    target.load_state_dict({name: w[PIXEL :: STRIDE**2] if ".heads." in name else w for name, w in found})
+    return target
+
+
+def _carry(stream: Stream, channels: int) -> None:
     """Let the first layers pass on the pixels of a cell, in the order of `pixel_unshuffle`."""
     layers = stream.layers()[:CARRYING]
     counts = [channels, channels * HALF**2, channels * HALF**2, channels * STRIDE**2]
@@ -92,7 +121,7 @@ def _carry(stream: DKNStream, channels: int) -> None:
 
 
 def _take(stream: Stream, cells: Stream) -> None:
-    """The layers after these, and one of 16 heads."""
+    """The layers after these, and the heads."""
     ours, theirs = stream.layers()[CARRYING:], cells.layers()
     for (conv, norm), (source, statistics) in zip(ours, theirs, strict=True):
         conv.weight.zero_()
@@ -100,10 +129,7 @@ def _take(stream: Stream, cells: Stream) -> None:
         _bias(conv).copy_(_bias(source))
         if norm is not None and statistics is not None:
             norm.load_state_dict(statistics.state_dict())
-    for head, all_16 in ((stream.heads.weights, cells.heads.weights), (stream.heads.offsets, cells.heads.offsets)):
-        if head is not None and all_16 is not None:
-            head.weight.copy_(all_16.weight[PIXEL :: STRIDE**2])
-            _bias(head).copy_(_bias(all_16)[PIXEL :: STRIDE**2])
+    stream.heads.load_state_dict(cells.heads.state_dict())
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dkn.errors import ConfigError
-from dkn.networks.config import LAYERS, Layer, NetworkConfig
+from dkn.networks.config import Layer, NetworkConfig
 
 if TYPE_CHECKING:
     from dkn.networks.dkn import KernelNetwork
@@ -108,7 +108,7 @@ def named_streams(config: NetworkConfig) -> dict[str, NamedStream]:
         gives = [config.gives(source, of) for of in (config.weights_from, config.offsets_from)]
         if any(gives):
             name = STREAMS[source]
-            layers = list(_layers(name, config.architecture, (channels * area, *config.channels)))
+            layers = list(_layers(name, config, channels * config.cell**2))
             heads = (
                 (f"{name}.heads.{kind}", count * config.kernel_size**2 * area) if given else None
                 for kind, count, given in zip(("weights", "offsets"), (1, 2), gives, strict=True)
@@ -117,14 +117,14 @@ def named_streams(config: NetworkConfig) -> dict[str, NamedStream]:
     return found
 
 
-def _layers(stream: str, architecture: str, channels: Sequence[int]) -> Iterator[NamedLayer]:
+def _layers(stream: str, config: NetworkConfig, channels: int) -> Iterator[NamedLayer]:
     place = 0  # in FDKN's Sequential of convolution, batch normalisation where there is one, ReLU, and so on
-    for i, (layer, ends) in enumerate(zip(LAYERS[architecture], pairwise(channels), strict=True)):
-        if architecture == "dkn":
-            conv, norm = f"{stream}.convs.{i}", f"{stream}.norms.{i}"
-        else:
+    for i, (layer, ends) in enumerate(zip(config.layers, pairwise((channels, *config.channels)), strict=True)):
+        if config.architecture == "fdkn":
             conv, norm = f"{stream}.features.{place}", f"{stream}.features.{place + 1}"
             place += 3 if layer.norm else 2
+        else:
+            conv, norm = f"{stream}.convs.{i}", f"{stream}.norms.{i}"
         yield NamedLayer(layer, ends, conv, norm if layer.norm else "")
 
 

@@ -100,8 +100,8 @@ class TrainConfig:
     phases: Literal[1, 16] = 16
     """DKN: at how many of the 4×4 phases of its stride each crop is judged (`dkn.training.phases`)."""
     freeze_first_norms: bool = False
-    """DKN: batch norm of the first four convolutions keeps its statistics. After a warm start these pass pixels on
-    (`dkn.networks.warm_start`), which a batch's own statistics would rescale."""
+    """DKN, or all its layers on cells: batch norm of the first four convolutions keeps its statistics. After a warm
+    start these pass pixels on (`dkn.networks.warm_start`), which a batch's own statistics would rescale."""
     bf16: bool = True
     """Convolutions in bfloat16; weights, sampling and loss stay float32."""
 
@@ -134,9 +134,8 @@ class TrainConfig:
             raise ConfigError(f"mix={self.mix}: shares of the crops are needed, 0 to 1 in all")
         if self.phases != STRIDE**2 and self.network.architecture != "dkn":
             raise ConfigError(f"phases={self.phases}: {self.network.architecture} gives all of them at once; take 16")
-
-        if self.freeze_first_norms and self.network.architecture != "dkn":
-            raise ConfigError(f"freeze_first_norms: for the dkn alone, not {self.network.architecture}")
+        if self.freeze_first_norms and self.network.cell > 1:
+            raise ConfigError("freeze_first_norms: for a network that has the first layers of a DKN")
         if not self.aligned and not self.crop:
             raise ConfigError("aligned=False needs a crop: whole pictures begin where the low-resolution grid does")
         if self.crop:

@@ -44,7 +44,7 @@ from dkn.errors import CheckpointError, ConfigError, DataError
 from dkn.networks.config import STRIDE
 from dkn.networks.dkn import DKN, FDKN, CellNetwork, KernelNetwork, build
 from dkn.networks.narrowing import narrowed
-from dkn.networks.warm_start import CARRYING, to_dkn
+from dkn.networks.warm_start import CARRYING, to_dkn, with_all_layers
 from dkn.training import phases
 from dkn.training.batches import Batch, draw_batch
 from dkn.training.captured import CapturedStep
@@ -58,6 +58,7 @@ Draw = Callable[[Dataset, TrainConfig, int, Dataset | None, slice], Batch]
 
 STATE = "state.pt"
 MODEL = "model.safetensors"
+CELLS = "cells.safetensors"  # of a network on cells: to begin with; the model is the DKN made of it
 LOOKED_AT = 8  # pictures, before a run begins
 
 
@@ -139,12 +140,13 @@ class Trainer:
     Args:
         dataset: what to train on.
         config: how.
-        out: folder for the state (`state.pt`) and the model (`model.safetensors`).
+        out: folder for the state (`state.pt`) and the model (`model.safetensors`); of a network on cells this is the
+            DKN made of it, and the network itself is beside it, to begin with (`cells.safetensors`).
         resume: go on from the state in `out`, if there is one.
-        init: model file whose weights to begin with; for a DKN also a network on cells (`dkn.networks.warm_start`). It
-            may differ in its window and its residual connection; have seen colour that the network will not see
-            (offsets then begin at zero); and have one depth channel: the other channels then have no weight
-            at first.
+        init: model file whose weights to begin with; for a DKN also a network on cells, for one of these also its last
+            layers alone (`dkn.networks.warm_start`). It may differ in its window and its residual connection; have seen
+            colour that the network will not see (offsets then begin at zero); and have one depth channel: the other
+            channels then have no weight at first.
         rooms: rendered rooms, if the configuration mixes them in.
         draw: what gives the batch of a step, in place of `draw_batch`.
         workers: processes that draw batches ahead of time; 0: each batch is drawn when it is its turn.
@@ -357,8 +359,13 @@ class Trainer:
         recipe.pop("network")
         facts = {"data": self.dataset.name, "images": len(self.dataset)}
         facts |= {"steps": self.step, "recipe": recipe, "begun_from": self._begun_from, **self._card, **training}
+        network = self.ema
         info = ModelInfo(self.config.network, self.config.model_scale, self.config.depth_range, facts)
-        checkpoint.save(self.out / MODEL, self.ema, info)
+        if isinstance(network, CellNetwork):
+            checkpoint.save(self.out / CELLS, network, info)
+            network = to_dkn(network)
+            info = dataclasses.replace(info, network=network.config)
+        checkpoint.save(self.out / MODEL, network, info)
 
     def _schedule(self) -> float:
         """Factor on the learning rate: a linear warm-up, then a cosine to zero, or a fifth after each quarter."""
@@ -390,10 +397,12 @@ class Trainer:
             averages[i].copy_(values[i])
 
     def _initialise(self, init: Path) -> None:
-        source, info = checkpoint.load(init)
+        source, info = checkpoint.load(init, to_train=True)
         ours, begun_from = self.config.network, ""
-        if ours.architecture == "dkn" and isinstance(source, CellNetwork):
+        if isinstance(source, CellNetwork) and ours.architecture == "dkn":
             source, begun_from = to_dkn(source, ours.widths), " of a network on cells"
+        elif isinstance(source, CellNetwork) and ours.cell < source.config.cell:
+            source, begun_from = with_all_layers(source, ours.widths), " of its last layers"
         theirs, free = source.config, ["window", "residual", "depth_channels"]
         if ours.guidance == "none":
             free.append("guidance")

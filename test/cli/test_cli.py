@@ -145,24 +145,32 @@ def test_recipes_and_what_is_otherwise(tiny_nyu, tmp_path):
     assert changed == {key: value for key, value in best.items() if key not in names}
 
 
-def test_train_a_dkn_on_cells_first(tiny_nyu, tmp_path, capfd):
-    """One command or two: the same model. A sitting that ends in the first round goes on there."""
+@pytest.mark.parametrize("all_layers", [False, True], ids=["last layers", "then all"])
+def test_train_a_dkn_on_cells_first(tiny_nyu, tmp_path, capfd, all_layers):
+    """One command or several: the same model. A sitting that ends in the first round goes on there."""
     common = ["train", f"--data={tiny_nyu}", *TRAIN, "--model=dkn", "--steps=2"]
-    one = [*common, f"--out={tmp_path / 'one'}", "--warm-start=3"]
+    one = [*common, f"--out={tmp_path / 'one'}", "--warm-start", "3", *["2"] * all_layers]
     assert main([*one, "--minutes=0.00001"]) == 0
     assert not (tmp_path / "one" / "model.safetensors").exists()
     assert main([*one, "--resume"]) == 0
-    assert main(["train", f"--data={tiny_nyu}", *TRAIN, "--model=cells", "--steps=3", f"--out={tmp_path / 'c'}"]) == 0
-    init = f"--init={tmp_path / 'c' / 'model.safetensors'}"
+    cells = ["train", f"--data={tiny_nyu}", *TRAIN, "--model=cells"]
+    assert main([*cells, "--steps=3", f"--out={tmp_path / 'c'}"]) == 0
+    init = f"--init={tmp_path / 'c' / 'cells.safetensors'}"
+    if all_layers:
+        widths = ["--widths", "32", "32", "64", "64", "128"]
+        assert main([*cells, *widths, "--steps=2", f"--out={tmp_path / 'a'}", init]) == 0
+        init = f"--init={tmp_path / 'a' / 'cells.safetensors'}"
     assert main([*common, f"--out={tmp_path / 'two'}", init]) == 0
     (a, info), (b, other) = (checkpoint.load(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
     assert info.training["recipe"] == other.training["recipe"] | {"minutes": info.training["recipe"]["minutes"]}
     assert info.training["recipe"]["freeze_first_norms"]
-    assert info.training["begun_from"] == "nyu, 4x, 3 steps of a network on cells"
+    assert info.training["begun_from"] == f"nyu, 4x, {3 - all_layers} steps of a network on cells"
     assert "RMSE" in capfd.readouterr().out
-    assert main(["train", f"--data={tiny_nyu}", *TRAIN, f"--out={tmp_path}", "--steps=2", "--warm-start=3"]) != 0
-    assert "--warm-start" in capfd.readouterr().err
+    fdkn = ["train", f"--data={tiny_nyu}", *TRAIN, f"--out={tmp_path}", "--steps=2"]
+    for wrong in ([*fdkn, "--warm-start", "3"], [*common, f"--out={tmp_path}", "--warm-start", "1", "2", "3"]):
+        assert main(wrong) != 0
+        assert "--warm-start" in capfd.readouterr().err
 
 
 def test_train_a_sensor_model(tiny_nyu, tmp_path, capfd):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A DKN made of a network on cells gives what this gives, at every pixel, also where a picture ends."""
+"""Networks made of one on cells give what this gives, at every pixel, also where a picture ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.errors import ConfigError
-from dkn.networks.config import NetworkConfig
+from dkn.networks.config import PAPER_WIDTHS, NetworkConfig
 from dkn.networks.dkn import CellNetwork, build
-from dkn.networks.warm_start import CARRYING, to_dkn
+from dkn.networks.warm_start import CARRYING, to_dkn, with_all_layers
 
 CELLS = NetworkConfig("cells", n1=12, n2=8)
+ALL_LAYERS = dataclasses.replace(CELLS, widths=PAPER_WIDTHS["dkn"])
 
 
 def images(height: int, width: int, channels: int = 1) -> tuple[Tensor, Tensor]:
@@ -60,14 +61,17 @@ def at_16_positions(network: CellNetwork, guidance: Tensor, depth: Tensor) -> li
         {"guidance": "none", "kernel_size": 5, "residual": False},
         {"guidance": "grey", "weights_from": "rgb", "offsets_from": "none"},
         {"widths": (20,)},
+        {"widths": PAPER_WIDTHS["dkn"]},
+        {"widths": (5, 6, 7, 8, 9), "depth_channels": 4, "guidance": "grey"},
     ],
     ids=str,
 )
 def test_the_kernels_of_every_pixel(changes, liven):
     cells = liven(build(dataclasses.replace(CELLS, **changes)), offsets=2.0)
-    widths = (6, 20, 22, 70, 20) if "widths" in changes else ()
+    widths = (6, 20, 22, 70, 20) if changes.get("widths") == (20,) else ()
     dkn = to_dkn(cells, widths)
-    assert dkn.config == dataclasses.replace(cells.config, architecture="dkn", widths=widths)
+    expected = dataclasses.replace(cells.config, architecture="dkn", widths=widths or changes.get("widths", ()))
+    assert dkn.config == expected
     guidance, depth = images(21, 26, cells.config.depth_channels)
     with torch.no_grad():
         expected = at_16_positions(cells, guidance, depth)
@@ -77,17 +81,32 @@ def test_the_kernels_of_every_pixel(changes, liven):
         torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(24, 32), (21, 26), (3, 5)], ids=str)
+def test_first_layers_that_pass_the_pixels_on(size, liven):
+    """With them, a network on cells gives what it gave without, in all pixels; they are the same every time."""
+    cells = liven(build(dataclasses.replace(CELLS, depth_channels=4)), offsets=2.0)
+    whole, again = with_all_layers(cells), with_all_layers(cells)
+    assert whole.config == dataclasses.replace(ALL_LAYERS, depth_channels=4)
+    with torch.no_grad():
+        expected, found = cells.kernels(*images(*size, 4)), whole.kernels(*images(*size, 4))
+    for one, other in zip(expected, found, strict=True):
+        assert one is not None
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
+    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_what_is_free_to_learn(liven):
     """Channels that carry no pixel are random, and take part as soon as the fifth convolution lets them."""
-    dkn = to_dkn(liven(build(CELLS)))
-    for stream, carried in ((dkn.guidance_stream, (3, 12, 12, 48)), (dkn.depth_stream, (1, 4, 4, 16))):
+    cells = with_all_layers(liven(build(CELLS)))
+    for stream, carried in ((cells.guidance_stream, (3, 12, 12, 48)), (cells.depth_stream, (1, 4, 4, 16))):
         layers = stream.layers()
         for (conv, _), count in zip(layers, carried, strict=False):
             assert (conv.weight[count:].flatten(1).std(1) > 0).all()
         fifth = layers[CARRYING][0].weight
         assert (fifth[:, carried[-1] :] == 0).all()
     guidance, depth = images(8, 8)
-    weights, _ = dkn.kernels(guidance, depth)
+    weights, _ = cells.kernels(guidance, depth)
     weights.square().mean().backward()
     assert (fifth.grad[:, carried[-1] :] != 0).any()
 
@@ -95,5 +114,8 @@ def test_what_is_free_to_learn(liven):
 def test_layers_that_are_too_narrow(liven):
     cells = liven(build(CELLS))
     for widths in ((2, 32, 32, 64, 128), (32, 32, 11, 64, 128), (32, 32, 64, 47, 128), (32, 32, 64, 64, 127)):
-        with pytest.raises(ConfigError, match="widths"):
-            to_dkn(cells, widths)
+        for make in (to_dkn, with_all_layers):
+            with pytest.raises(ConfigError, match="widths"):
+                make(cells, widths)
+    with pytest.raises(ConfigError, match="widths"):
+        to_dkn(build(ALL_LAYERS), (32, 32, 64, 65, 128))

@@ -25,11 +25,17 @@ from training_cases import SMALL, TINY
 
 from dkn import checkpoint
 from dkn.checkpoint import ModelInfo
-from dkn.errors import ConfigError
-from dkn.networks.config import NetworkConfig
+from dkn.errors import CheckpointError, ConfigError
+from dkn.networks.config import PAPER_WIDTHS, NetworkConfig
 from dkn.networks.dkn import build
 from dkn.networks.narrowing import narrowed
 from dkn.training import Trainer
+from dkn.training.trainer import CELLS as CELLS_FILE
+from dkn.training.trainer import MODEL
+
+CELLS = NetworkConfig("cells", n1=8, n2=8)
+ALL_LAYERS = dataclasses.replace(CELLS, widths=PAPER_WIDTHS["dkn"])
+WHOLE_DKN = dataclasses.replace(CELLS, architecture="dkn")
 
 
 def test_begin_with_the_weights_of_a_model(dataset, tmp_path, make_model):
@@ -89,16 +95,21 @@ def test_begin_with_a_network_that_was_told_less(dataset, tmp_path, make_model, 
         Trainer(dataset, dataclasses.replace(TINY, network=deeper), tmp_path / "r", init=init)
 
 
-def test_begin_with_a_network_on_cells(dataset, tmp_path, make_model):
-    """The DKN goes on from what the cell network had reached, also if it is told more; its first norms stay."""
-    cells = NetworkConfig("cells", n1=8, n2=8)
-    init = make_model(tmp_path / "m.safetensors", config=cells)
-    network = dataclasses.replace(cells, architecture="dkn", depth_channels=4)
-    config = dataclasses.replace(TINY, network=network, phases=1, freeze_first_norms=True, learning_rate=1e-3)
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(CELLS, WHOLE_DKN), (CELLS, ALL_LAYERS), (ALL_LAYERS, WHOLE_DKN)],
+    ids=["last layers, DKN", "last layers, all", "all layers, DKN"],
+)
+def test_begin_with_a_network_on_cells(dataset, tmp_path, make_model, source, target):
+    """It goes on from what the cell network had reached, also if it is told more; its first norms stay."""
+    init = make_model(tmp_path / "m.safetensors", config=source)
+    network = dataclasses.replace(target, depth_channels=4)
+    phases = 1 if target == WHOLE_DKN else 16
+    config = dataclasses.replace(TINY, network=network, phases=phases, freeze_first_norms=True, learning_rate=1e-3)
     trainer = Trainer(dataset, config, tmp_path / "run", init=init)
     depth, guidance = torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
     with torch.no_grad():
-        before = checkpoint.load(init)[0].kernels(guidance, depth[:, :1])
+        before = checkpoint.load(init, to_train=True)[0].kernels(guidance, depth[:, :1])
         after = trainer.ema.kernels(guidance, depth)
     for a, b in zip(before, after, strict=True):
         torch.testing.assert_close(a[..., 2::4, 2::4], b[..., 2::4, 2::4], rtol=1e-5, atol=1e-5)
@@ -114,9 +125,30 @@ def test_begin_with_a_network_on_cells(dataset, tmp_path, make_model):
         fifth = i % 3 == 2
         assert torch.equal(old["running_mean"], new["running_mean"]) != fifth
     trainer.save()
-    assert checkpoint.load(tmp_path / "run" / "model.safetensors")[1].training["begun_from"].endswith("on cells")
+    kind = "of a network on cells" if target == WHOLE_DKN else "of its last layers"
+    assert checkpoint.load(tmp_path / "run" / "model.safetensors")[1].training["begun_from"].endswith(kind)
     with pytest.raises(ConfigError, match="another network"):
         Trainer(dataset, TINY, tmp_path / "fdkn", init=init)
+
+
+@pytest.mark.parametrize("network", [CELLS, ALL_LAYERS], ids=["last layers", "all layers"])
+def test_what_a_network_on_cells_leaves(dataset, tmp_path, network):
+    """A DKN to be used, the same at every save, and the network itself, which nobody takes for one."""
+    trainer = Trainer(dataset, dataclasses.replace(TINY, network=network), tmp_path)
+    trainer.train_step()
+    trainer.save()
+    (model, info), (cells, same) = checkpoint.load(tmp_path / MODEL), checkpoint.load(tmp_path / CELLS_FILE, True)
+    assert (info.network, same.network) == (dataclasses.replace(network, architecture="dkn", widths=()), network)
+    assert info.training == same.training
+    depth, guidance = torch.rand(1, 1, 16, 20), torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        for a, b in zip(model.kernels(guidance, depth), cells.kernels(guidance, depth), strict=True):
+            torch.testing.assert_close(a[..., 2::4, 2::4], b[..., 2::4, 2::4], rtol=1e-5, atol=1e-5)
+    trainer.save()
+    again = checkpoint.load(tmp_path / MODEL)[0].state_dict().values()
+    assert all(map(torch.equal, model.state_dict().values(), again))
+    with pytest.raises(CheckpointError, match="on cells"):
+        checkpoint.read(tmp_path / CELLS_FILE)
 
 
 def test_begin_without_the_colour_or_the_residual_connection_of_a_model(dataset, tmp_path, make_model):
