@@ -84,6 +84,11 @@ def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
         partial.write_bytes(serialise(arrays, metadata))
 
 
+def joined_terms(*terms: str) -> str:
+    """What the licences of several parts allow, as a model's card has it; nothing is said twice."""
+    return "; ".join(dict.fromkeys(part for text in terms for part in text.split("; ") if part))
+
+
 def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
     """The name of an array that has a value which is no number, or infinite; None if there is none."""
     return next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)

@@ -33,6 +33,7 @@ COMMANDS = {
     "segment": "segmentation with the layer, bilinear upsampling, guided filter",
     "gallery": "restoration and removal of texture on rendered pictures",
     "train": "train a network",
+    "average": "one model of several rounds of training: the mean of their weights",
     "bench": "time and memory of every engine, against the reference",
     "evaluate": "RMSE of models and baselines on a data set",
     "ablate": "train and evaluate the networks of the paper's Table 4, or of the supplement; resumes itself",
@@ -40,6 +41,8 @@ COMMANDS = {
     "export": "write a model's convolutions for other runtimes",
 }
 """Each is a module of this folder by the same name, which has `add_options(parser)` and `run(options)`."""
+BEYOND_DEPTH = ("filter", "denoise", "saliency", "segment", "gallery")
+"""Those in the folder of this name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +65,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, about in COMMANDS.items():
         command = commands.add_parser(name, help=about)
         if name in arguments[:1]:  # only what is asked for is imported: PyTorch takes seconds
-            module = importlib.import_module(f"{__name__}.{name}")
+            folder = f"{__name__}.beyond_depth" if name in BEYOND_DEPTH else __name__
+            module = importlib.import_module(f"{folder}.{name}")
             module.add_options(command)
             command.set_defaults(run=module.run)
     return parser.parse_args(arguments)

@@ -435,10 +435,9 @@ class Trainer:
         self._add_terms(info.training.get("terms", ""))
 
     def _add_terms(self, *terms: str) -> None:
-        """Terms of what the model is made of come before those that its card has; none is said twice."""
-        found = [part for text in (*terms, self._card.get("terms", "")) for part in text.split("; ") if part]
-        if found:
-            self._card["terms"] = "; ".join(dict.fromkeys(found))
+        """Terms of what the model is made of come before those that its card has."""
+        if found := checkpoint.joined_terms(*terms, self._card.get("terms", "")):
+            self._card["terms"] = found
 
     def _read_state(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE

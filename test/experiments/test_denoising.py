@@ -106,7 +106,7 @@ def test_tuning_finds_the_smallest_error(tiny_nyu, monkeypatch):
 
 
 def test_commands(tiny_nyu, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("dkn.cli.denoise.NetworkConfig", lambda architecture, residual: SMALL)
+    monkeypatch.setattr("dkn.cli.beyond_depth.denoise.NetworkConfig", lambda architecture, residual: SMALL)
     run = ["denoise", "train", f"--data={tiny_nyu}", f"--out={tmp_path / 'r'}", "--steps=2"]
     assert main([*run, "--batch-size=2", "--crop=16"]) == 0
     network, info = checkpoint.load(tmp_path / "r" / "model.safetensors")

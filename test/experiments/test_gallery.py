@@ -59,7 +59,7 @@ def test_the_model_cleans_and_flattens():
 def test_command(tmp_path, make_model, capfd, monkeypatch):
     seen = []
     model = make_model(tmp_path / "m.safetensors", 1)
-    monkeypatch.setattr("dkn.cli.gallery.examples", lambda seed: seen.append(seed) or examples(seed))
+    monkeypatch.setattr("dkn.cli.beyond_depth.gallery.examples", lambda seed: seen.append(seed) or examples(seed))
     assert main(["gallery", f"--model={model}", f"--out={tmp_path / 'g.png'}", "--scenes=2", "--seed=5"]) == 0
     assert seen == [5, 6]
     lines = capfd.readouterr().out.splitlines()
