@@ -184,6 +184,23 @@ class CellNetwork(KernelNetwork):
     def __init__(self, config: NetworkConfig | None = None):
         super().__init__(config or NetworkConfig("cells"))
 
+    @property
+    def margin(self) -> int:
+        """Pixels on each side of a cell that it sees."""
+        return cast(CellStream, self.depth_stream or self.guidance_stream).margin
+
+    def unpadded_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `kernels` gives, of images that bring their surroundings: `margin` rows and columns at each side (zeros
+        where a picture ends).
+
+        Returns:
+            (N, k², H, W) and (N, 2k², H, W) or None, for images (N, C, H + 2 margin, W + 2 margin); H and W are
+            multiples of 4.
+        """
+        heads = [cast(CellStream, stream).surrounded(image) for stream, image in self._inputs(guidance, depth)]
+        weights, offsets = self._combine(heads)
+        return self._normalise(weights), offsets
+
 
 def build(config: NetworkConfig) -> KernelNetwork:
     """The network that `config` describes, with random weights."""
@@ -309,9 +326,16 @@ class CellStream(DKNStream):
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
         around = self.margin, self.margin + -width % STRIDE, self.margin, self.margin + -height % STRIDE
-        heads = self.unpadded(F.pixel_unshuffle(F.pad(image, around), self.cell))
-        weights, offsets = (None if h is None else F.pixel_shuffle(h, STRIDE) for h in heads)
+        weights, offsets = self.surrounded(F.pad(image, around))
         return _crop(weights, height, width), _crop(offsets, height, width)
+
+    def surrounded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """All pixels but the first and last `margin` rows and columns, whole cells of them."""
+        weights, offsets = self.unpadded(F.pixel_unshuffle(image, self.cell))
+        return (
+            None if weights is None else F.pixel_shuffle(weights, STRIDE),
+            None if offsets is None else F.pixel_shuffle(offsets, STRIDE),
+        )
 
 
 def _grey(rgb: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from dkn.depth.network_input import prepare
 from dkn.errors import ConfigError
 from dkn.networks.config import STRIDE
 from dkn.sensors import SENSORS, registration_error
-from dkn.training import phases
+from dkn.training import surroundings
 from dkn.training.color_jitter import jitter
 from dkn.training.config import TrainConfig
 from dkn.training.mixture import EXACT, Inputs, Mixture, Part, draw_input, draw_sample, inputs_of
@@ -52,8 +52,8 @@ MEANT = 8
 class Batch(NamedTuple):
     """Tensors (N, C, H, W) float32: guidance in 0..1; depths in units of the depth range; known is bool.
 
-    With one phase of 16, guidance and depth reach beyond the crop and target and known are every fourth pixel of it
-    (`dkn.training.phases`).
+    Guidance and depth may reach beyond the crop, and target and known be every fourth pixel of it
+    (`dkn.training.surroundings`).
     """
 
     guidance: Tensor
@@ -92,8 +92,7 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
     scale, kind = draw_input(inputs, config.scales, config.degradation, rng)
     rows, columns = (place(n, sample, scale, config, rng) for n in sample.depth.shape)
     config.check_size(len(rows), len(columns))
-    apart = config.phases < STRIDE**2
-    margin = phases.margin(config.network.window) if apart else 0
+    margin = surroundings.margin(config.network.window) if config.surrounded else 0
     shown, known = _low_resolution(sample, rows, columns, margin, scale, kind, inputs, config, rng)
     change = None
     if config.color_jitter:
@@ -104,30 +103,36 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
     depth = sample.depth[rows.start : rows.stop, columns.start : columns.stop] / np.float32(config.depth_range)
     target = torch.from_numpy(depth)[None]
     known = known & target.isfinite()
+    if config.network.architecture == "cells":
+        lines = []
+        for part, n in zip((rows, columns), sample.depth.shape, strict=True):
+            first, last = ends_within_cells(part, n, scale, rng)
+            seen = torch.arange(part.start - margin, part.stop + margin)
+            lines.append((seen >= first) & (seen < last))
+        inside = (lines[0][:, None] & lines[1])[None]
+        guidance, shown = guidance * inside, shown * inside
+        known = known & inside[:, margin:-margin, margin:-margin]
     parts = guidance, shown, torch.where(known, target, 0), known
     if config.flips:
         axes = [axis for axis in (1, 2) if rng.random() < 0.5]
         parts = tuple(part.flip(axes) for part in parts)  # type: ignore[assignment]
-    if config.network.architecture == "cells":
-        parts = cut_to(inside_picture((len(rows), len(columns)), rng), *parts)
-    if apart:
-        parts = phases.pick(*parts, margin, *(int(n) for n in rng.integers(STRIDE, size=2)))
+    if config.at_one_phase:
+        parts = surroundings.pick(*parts, margin, *(int(n) for n in rng.integers(STRIDE, size=2)))
     return Batch(*parts)
 
 
-def inside_picture(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """(1, H, W) bool, of a crop of (H, W): which pixels count as those of the picture, for a network on cells. The
-    others, up to three at each side, are zero and unknown: a DKN that begins with this network sees the ends of a
-    picture so, since each of its pixels is the third of a cell, wherever it lies."""
-    (top, bottom), (left, right) = rng.integers(STRIDE, size=(2, 2))
-    inside = torch.zeros(1, *size, dtype=torch.bool)
-    inside[:, top : max(top + 1, size[0] - bottom), left : max(left + 1, size[1] - right)] = True
-    return inside
+def ends_within_cells(part: range, length: int, scale: int, rng: np.random.Generator) -> tuple[int, int]:
+    """The first row or column that counts as one of the picture's, and the one after the last, for a network on cells.
+    Of a crop at a picture's end, up to three beside it do not: a DKN that begins with this network sees the ends of a
+    picture so, since each of its pixels is the third of a cell, wherever it lies.
 
-
-def cut_to(inside: Tensor, guidance: Tensor, depth: Tensor, target: Tensor, known: Tensor) -> Batch:
-    """A batch, or one crop of it, zero and unknown outside of `inside`, (1, H, W) or (N, 1, H, W) bool."""
-    return Batch(guidance * inside, depth * inside, target, known & inside)
+    Args:
+        part: the crop's.
+        length: of the picture.
+    """
+    before, behind = (int(n) for n in rng.integers(STRIDE, size=2))
+    end = length - length % scale
+    return before if part.start == 0 else 0, end - behind if part.stop == end else length
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:
@@ -135,7 +140,7 @@ def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.
     where the grid does.
 
     Crops that reach over an end by up to half their length are moved back to it. Drawn from those that fit alone, the
-    last pixels of a picture would hardly ever be seen, and a network that sees beyond its crop (`dkn.training.phases`)
+    last pixels of a picture would hardly ever be seen, and one that sees beyond its crop (`dkn.training.surroundings`)
     would not learn how a picture ends.
     """
     length -= length % scale

@@ -98,7 +98,7 @@ class TrainConfig:
     mix: tuple[tuple[str, float], ...] = ()
     """Further data sets, and what share of the crops is drawn from each (`dkn.training.mixture`)."""
     phases: Literal[1, 16] = 16
-    """DKN: at how many of the 4×4 phases of its stride each crop is judged (`dkn.training.phases`)."""
+    """DKN: at how many of the 4×4 phases of its stride each crop is judged (`dkn.training.surroundings`)."""
     freeze_first_norms: bool = False
     """DKN, or all its layers on cells: batch norm of the first four convolutions keeps its statistics. After a warm
     start these pass pixels on (`dkn.networks.warm_start`), which a batch's own statistics would rescale."""
@@ -132,10 +132,12 @@ class TrainConfig:
         shares = [share for _, share in self.mix]
         if not all(0 <= share <= 1 for share in shares) or not sum(shares) <= 1:  # so that NaN is refused
             raise ConfigError(f"mix={self.mix}: shares of the crops are needed, 0 to 1 in all")
-        if self.phases != STRIDE**2 and self.network.architecture != "dkn":
+        if self.at_one_phase and self.network.architecture != "dkn":
             raise ConfigError(f"phases={self.phases}: {self.network.architecture} gives all of them at once; take 16")
         if self.freeze_first_norms and self.network.cell > 1:
             raise ConfigError("freeze_first_norms: for a network that has the first layers of a DKN")
+        if self.network.architecture == "cells" and (self.crop % STRIDE or not self.crop):
+            raise ConfigError(f"crop={self.crop}: cells need a multiple of {STRIDE}")
         if not self.aligned and not self.crop:
             raise ConfigError("aligned=False needs a crop: whole pictures begin where the low-resolution grid does")
         if self.crop:
@@ -151,6 +153,15 @@ class TrainConfig:
             raise ConfigError(f"crop of {width}x{height}: at least {STRIDE} pixels along each side are needed")
         if self.network.architecture == "fdkn" and self.batch_size == 1 and max(height, width) == STRIDE:
             raise ConfigError(f"crop of {width}x{height} with batch_size=1: a larger crop, or more of them, are needed")
+
+    @property
+    def at_one_phase(self) -> bool:
+        return self.phases < STRIDE**2
+
+    @property
+    def surrounded(self) -> bool:
+        """Whether crops bring what a network sees around them (`dkn.training.surroundings`)."""
+        return self.at_one_phase or self.network.architecture == "cells"
 
     @property
     def scales(self) -> tuple[int, ...]:

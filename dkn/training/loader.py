@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.context import BaseContext
 
 import numpy as np
@@ -35,8 +36,8 @@ from dkn.data.sample import Dataset
 from dkn.depth.degradation import degrade
 from dkn.depth.network_input import prepare
 from dkn.networks.config import STRIDE
-from dkn.training import phases
-from dkn.training.batches import Batch, cut_to, inside_picture, place
+from dkn.training import surroundings
+from dkn.training.batches import Batch, ends_within_cells, place
 from dkn.training.config import TrainConfig
 
 AHEAD = 4  # batches that each worker process may have ready
@@ -131,45 +132,55 @@ class ResidentSet:
 
     def draw(self, config: TrainConfig, step: int, share: slice = slice(None)) -> Batch:
         """The batch of one step, on the device."""
-        apart = config.phases < STRIDE**2
-        margin = phases.margin(config.network.window) if apart else 0
-        stride, scale = STRIDE if apart else 1, config.scales[0]
-        of_cells = config.network.architecture == "cells"
-        images, lines, insides = [], [], []
+        margin = surroundings.margin(config.network.window) if config.surrounded else 0
+        stride, scale = STRIDE if config.at_one_phase else 1, config.scales[0]
+        images, lines, ends = [], [], []
         for i in range(config.batch_size)[share]:
             rng = np.random.default_rng((config.seed, step, i))
             images.append(int(rng.integers(len(self._color))))
             corner = [place(n, self._example, scale, config, rng).start for n in self._size]
+            if config.network.architecture == "cells":
+                parts = [range(start, start + config.crop) for start in corner]
+                ends.append([ends_within_cells(*of, scale, rng) for of in zip(parts, self._size, strict=True)])
+            else:
+                ends.append([(0, n) for n in self._size])
             mirrored = [config.flips and rng.random() < 0.5 for _ in corner]
-            if of_cells:
-                insides.append(inside_picture((config.crop, config.crop), rng))
-            phase = rng.integers(STRIDE, size=2) if apart else (0, 0)
+            phase = rng.integers(STRIDE, size=2) if config.at_one_phase else (0, 0)
             lines.append(
                 [(start, flip, int(first)) for start, flip, first in zip(corner, mirrored, phase, strict=True)]
             )
         seen, judged = [], []  # rows, then columns
         count = config.crop // stride
-        length = stride * (count - 1) + 1 + 2 * margin if apart else config.crop
+        length = stride * (count - 1) + 1 + 2 * margin
         for axis in (0, 1):
             starts, flips, firsts = zip(*(line[axis] for line in lines), strict=True)
             seen.append(_line(starts, flips, firsts, config.crop, length, 1, -margin))
             judged.append(_line(starts, flips, firsts, config.crop, count, stride, 0))
-        which = torch.tensor(images)
-        guidance = self._cut(self._color, which, *seen).permute(0, 3, 1, 2).float() / 255
-        depth = self._cut(self._shown, which, *seen)[:, None]
-        target = self._cut(self._target, which, *judged)[:, None]
+        cut = partial(self._cut, which=torch.tensor(images), ends=torch.tensor(ends))
+        guidance = cut(self._color, lines=seen).permute(0, 3, 1, 2).float() / 255
+        depth = cut(self._shown, lines=seen)[:, None]
+        target = cut(self._target, lines=judged, beyond=torch.nan)[:, None]
         known = target.isfinite()
-        batch = Batch(guidance, depth, torch.where(known, target, 0), known)
-        return cut_to(torch.stack(insides).to(known.device), *batch) if of_cells else batch
+        return Batch(guidance, depth, torch.where(known, target, 0), known)
 
-    def _cut(self, images: Tensor, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Pixels at these rows (N, h) and columns (N, w) of some of the images, zero beyond them: (N, h, w, …)."""
-        which, rows, columns = (index.to(images.device, non_blocking=True) for index in (which, rows, columns))
-        height, width = self._size
-        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
-        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    def _cut(
+        self, images: Tensor, *, which: Tensor, lines: Sequence[Tensor], ends: Tensor, beyond: float = 0
+    ) -> Tensor:
+        """Pixels of some of the images: (N, h, w, …).
+
+        Args:
+            which: (N), of the images.
+            lines: rows (N, h) and columns (N, w).
+            ends: (N, 2, 2), of each the first row and the one after the last that there are, and likewise columns.
+            beyond: value of the others.
+        """
+        which, rows, columns, ends = (index.to(images.device, non_blocking=True) for index in (which, *lines, ends))
+        first, last = ends[..., :1], ends[..., 1:]
+        there = [(line >= first[:, i]) & (line < last[:, i]) for i, line in enumerate((rows, columns))]
+        inside = there[0][:, :, None] & there[1][:, None]
+        rows, columns = (line.clamp(0, n - 1) for line, n in zip((rows, columns), self._size, strict=True))
         pixels = images[which[:, None, None], rows[:, :, None], columns[:, None]]
-        return torch.where(inside if pixels.ndim == 3 else inside[..., None], pixels, 0)
+        return torch.where(inside if pixels.ndim == 3 else inside[..., None], pixels, beyond)
 
 
 def _line(

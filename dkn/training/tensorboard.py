@@ -25,8 +25,7 @@ from torch import Tensor
 
 from dkn.errors import ConfigError
 from dkn.networks.config import STRIDE
-from dkn.training import phases
-from dkn.training.batches import Batch
+from dkn.training import surroundings
 from dkn.training.trainer import MODEL, Trainer
 
 FOLDER = "tensorboard"
@@ -83,8 +82,9 @@ class Board:
         """(3, h, w), 0 to 1: a row for each crop; depth from black to white over the span of its truth."""
         batch = self._trainer.batch(self._trainer.step)
         output = self._trainer.output(self._trainer.ema, batch)
-        if (margin := self._margin(batch)) is not None:
-            around = slice(margin, -margin, STRIDE)
+        if self._trainer.config.surrounded:
+            margin = surroundings.margin(self._trainer.config.network.window)
+            around = slice(margin, -margin, STRIDE if self._trainer.config.at_one_phase else 1)
             batch = batch._replace(guidance=batch.guidance[..., around, around], depth=batch.depth[..., around, around])
         rows = []
         for parts in zip(batch.guidance, batch.depth[:, :1], output, batch.target, batch.known, strict=True):
@@ -94,7 +94,3 @@ class Board:
             grey = [((d - low) / (high - low + 1e-6)).clamp(0, 1).expand(3, -1, -1) for d in depths]
             rows.append(torch.cat((color, *grey), dim=2))
         return torch.cat(rows[:SHOWN], dim=1).cpu()
-
-    def _margin(self, batch: Batch) -> int | None:
-        same = batch.depth.shape[2:] == batch.target.shape[2:]
-        return None if same else phases.margin(self._trainer.config.network.window)

@@ -41,11 +41,10 @@ from dkn.checkpoint import ModelInfo, not_finite
 from dkn.data.sample import Dataset
 from dkn.engines.pytorch import without_tf32
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks.config import STRIDE
 from dkn.networks.dkn import DKN, FDKN, CellNetwork, KernelNetwork, build
 from dkn.networks.narrowing import narrowed
 from dkn.networks.warm_start import CARRYING, to_dkn, with_all_layers
-from dkn.training import phases
+from dkn.training import surroundings
 from dkn.training.batches import Batch, draw_batch
 from dkn.training.captured import CapturedStep
 from dkn.training.config import LOSSES, TrainConfig
@@ -280,15 +279,15 @@ class Trainer:
 
     def output(self, network: KernelNetwork, batch: Batch) -> Tensor:
         """What `network` makes of a batch, (N, 1, H, W) as its target."""
-        apart = self.config.phases < STRIDE**2
+        seen = self.config.surrounded
         guidance = batch.guidance.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            if apart:
-                kernels = phases.kernels(cast(DKN, network), guidance, batch.depth)
+            if seen:
+                kernels = surroundings.kernels(cast(DKN | CellNetwork, network), guidance, batch.depth)
             else:
                 kernels = network.kernels(guidance, batch.depth)
-        if apart:
-            return phases.average(cast(DKN, network), batch.depth, *kernels)
+        if seen:
+            return surroundings.average(cast(DKN | CellNetwork, network), batch.depth, *kernels)
         return network.average(batch.depth, *kernels)
 
     def train_step(self) -> Tensor:

@@ -26,6 +26,7 @@ from training_cases import SMALL, TINY, TOLD, One
 
 from dkn.training import TrainConfig, draw_batch
 from dkn.training.config import recipe
+from dkn.training.surroundings import margin
 
 
 def test_crops_that_begin_anywhere():
@@ -48,7 +49,7 @@ def test_crops_that_begin_anywhere():
 
 
 def test_pictures_end_within_cells():
-    """For a network on cells: at each of a cell's pixels, at all four sides."""
+    """For a network on cells: at each of a cell's pixels, at all four sides, and nothing of them is seen beyond."""
     depth = np.full((64, 80), 2, np.float32)
     network = dataclasses.replace(SMALL, architecture="cells", depth_channels=1)
     config = TrainConfig(network, 8, steps=1, crop=16, batch_size=40, aligned=False)
@@ -56,12 +57,15 @@ def test_pictures_end_within_cells():
     for step in range(10):
         batch = draw_batch(One(depth), config, step)
         for shown, known in zip(batch.depth, batch.known, strict=True):
-            inside = shown[0] > 0
-            assert torch.equal(inside, known[0])
-            rows, columns = (torch.nonzero(inside.any(dim=axis)).flatten() for axis in (1, 0))
-            assert inside.sum() == len(rows) * len(columns)
-            seen |= {("top", int(rows[0])), ("left", int(columns[0]))}
-            seen |= {("bottom", 15 - int(rows[-1])), ("right", 15 - int(columns[-1]))}
+            around = shown[0] > 0
+            m = margin(network.window)
+            assert torch.equal(around[m:-m, m:-m], known[0])
+            rows, columns = (torch.nonzero(around.any(dim=axis)).flatten() - m for axis in (1, 0))
+            assert around.sum() == len(rows) * len(columns)
+            first, last = (int(rows[0]), int(columns[0])), (15 - int(rows[-1]), 15 - int(columns[-1]))
+            seen |= {
+                (side, n) for side, n in zip(("top", "left", "bottom", "right"), first + last, strict=True) if n >= 0
+            }
     assert seen == {(side, count) for side in ("top", "left", "bottom", "right") for count in range(4)}
 
 

@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""DKN at one phase of 16: the very pixels that the dense network gives, in the middle and where a picture ends."""
+"""Crops of DKN at one phase of 16, and of networks on cells: the very pixels that the network gives of the whole
+picture, in the middle and where it ends."""
 
 from __future__ import annotations
 
@@ -21,13 +22,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dkn.data.sample import Sample
 from dkn.depth.resample import to_grid
 from dkn.errors import ConfigError
-from dkn.networks.config import NetworkConfig
+from dkn.networks.config import PAPER_WIDTHS, NetworkConfig
 from dkn.networks.dkn import build
-from dkn.training import TrainConfig, Trainer, draw_batch, phases
+from dkn.training import TrainConfig, Trainer, draw_batch, surroundings
 
 
 class One:
@@ -46,6 +48,7 @@ class One:
 
 
 DKN = NetworkConfig("dkn", n1=8, n2=8)
+CELLS = NetworkConfig("cells", n1=8, n2=8)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +77,69 @@ def test_the_dense_networks_pixels(make_scene, liven, changes):
         for step in range(12):
             batch = draw_batch(One(color, exact), config, step)
             assert batch.target.shape == (4, 1, 4, 4)
-            output = phases.average(network, batch.depth, *phases.kernels(network, batch.guidance, batch.depth))
+            output = surroundings.average(
+                network, batch.depth, *surroundings.kernels(network, batch.guidance, batch.depth)
+            )
             pixels = ((10 * batch.target - 1) * 1000).round().long()
             torch.testing.assert_close(output.flatten(), whole[pixels.flatten()], rtol=0, atol=5e-5)
             seen |= {(int(p[0, 0, 0] // 56), int(p[0, 0, 0] % 56)) for p in pixels}
     assert len({(y % 4, x % 4) for y, x in seen}) > 8  # phases
     assert min(y for y, _ in seen) < 4
     assert max(y for y, _ in seen) >= 32
+
+
+@pytest.mark.parametrize("changes", [{}, {"widths": PAPER_WIDTHS["dkn"]}, {"window": 63, "depth_channels": 4}], ids=str)
+def test_cells_as_in_the_whole_picture(make_scene, liven, changes):
+    """Crops begin anywhere; the network of the whole picture, moved so that cells begin where the crop's do, says what
+    they should give. At a picture's ends up to three pixels are cut off."""
+    network = liven(build(dataclasses.replace(CELLS, **changes)), offsets=6.0)
+    color, _ = make_scene(48, 56)
+    config = TrainConfig(network.config, 4, steps=1, batch_size=6, crop=16, aligned=False)
+    exact = (1 + np.arange(48 * 56, dtype=np.float32) / 1000).reshape(48, 56)
+    plain = TrainConfig(dataclasses.replace(network.config, architecture="fdkn", widths=()), 4, steps=1, crop=0)
+    whole = draw_batch(One(color, exact), dataclasses.replace(plain, batch_size=1, flips=False), 0)
+    seen, cut = set(), set()
+    with torch.no_grad():
+        for step in range(12):
+            batch = draw_batch(One(color, exact), config, step)
+            assert batch.target.shape == (6, 1, 16, 16)
+            kernels = surroundings.kernels(network, batch.guidance, batch.depth)
+            outputs = surroundings.average(network, batch.depth, *kernels)
+            for output, target, known in zip(outputs[:, 0], batch.target[:, 0], batch.known[:, 0], strict=True):
+                # Where the crop lies, how it is mirrored, and what of the picture it counts as such.
+                rows, columns = torch.nonzero(known, as_tuple=True)
+                place = ((10 * target[known] - 1) * 1000).round().long()
+                y, x = place // 56, place % 56
+                axes = [a for a, of in ((0, y[-1] < y[0]), (1, x[-1] < x[0])) if of]
+                top = int(y.min()) - int((rows if 0 not in axes else 15 - rows).min())
+                left = int(x.min()) - int((columns if 1 not in axes else 15 - columns).min())
+                ends = {"top": 0, "left": 0, "bottom": 48, "right": 56}
+                for side, at_end, end in (
+                    ("top", top == 0, int(y.min())),
+                    ("left", left == 0, int(x.min())),
+                    ("bottom", top == 32, int(y.max()) + 1),
+                    ("right", left == 40, int(x.max()) + 1),
+                ):
+                    if at_end:
+                        ends[side] = end
+                        cut.add((side, abs(end - {"bottom": 48, "right": 56}.get(side, 0))))
+                inside = slice(ends["top"], ends["bottom"]), slice(ends["left"], ends["right"])
+                # Zeros before the picture, so that a cell begins at the crop's corner.
+                above, before = (ends["top"] - top) % 4, (ends["left"] - left) % 4
+                images = (F.pad(image[..., inside[0], inside[1]], (before, 0, above, 0)) for image in whole[:2])
+                flips = [axis + 2 for axis in axes]
+                of_whole = network(*(_to_cells(image).flip(flips) for image in images)).flip(flips)[0, 0]
+                expected = of_whole[y - ends["top"] + above, x - ends["left"] + before]
+                torch.testing.assert_close(output[known], expected, rtol=0, atol=5e-5)
+                seen.add((top % 4, left % 4))
+    assert len(seen) > 8
+    assert {count for _, count in cut} == {0, 1, 2, 3}
+    assert {side for side, _ in cut} == {"top", "left", "bottom", "right"}
+
+
+def _to_cells(image: torch.Tensor) -> torch.Tensor:
+    """With zeros at the bottom and the right up to whole cells."""
+    return F.pad(image, (0, -image.shape[3] % 4, 0, -image.shape[2] % 4))
 
 
 def test_flips_keep_the_pixels_together(make_scene, liven):
@@ -96,7 +155,9 @@ def test_flips_keep_the_pixels_together(make_scene, liven):
     flips = [[axis for axis in (0, 1) if first[0, 0] > first[(1 - axis, axis)]] for first in pixels]
     assert len({tuple(f) for f in flips}) > 1
     with torch.no_grad():
-        outputs = phases.average(network, batch.depth, *phases.kernels(network, batch.guidance, batch.depth))
+        outputs = surroundings.average(
+            network, batch.depth, *surroundings.kernels(network, batch.guidance, batch.depth)
+        )
         for axes, places, output in zip(flips, pixels, outputs, strict=True):
             guidance, depth = (image.flip([axis + 2 for axis in axes]) for image in (whole.guidance, whole.depth))
             dense = network(guidance, depth)[0, 0].flip(axes)

@@ -12,11 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""DKN at one of its 16 phases: a sixteenth of the pixels for a tenth of the work, each exactly as in the whole.
+"""Crops with what a network sees around them, so that their pixels come out exactly as in the whole picture: DKN at one
+of its 16 phases, and networks on cells.
 
-The network's strides leave every fourth pixel along each axis; the other 15 phases would take a pass each, or one dense
-pass that costs ten times as much (paper, supplement 1.1). A step of training needs no image, only pixels to learn from:
-so each crop is judged at one phase, drawn at random, with the real surroundings of these pixels around the crop.
+DKN's strides leave every fourth pixel along each axis; the other 15 phases would take a pass each, or one dense pass
+that costs ten times as much (paper, supplement 1.1). A step of training needs no image, only pixels to learn from: so
+each crop is judged at one phase, drawn at random, for a tenth of the work. The surroundings are no price: these
+networks would have zeros there, and take more than half of a crop's pixels for those at a picture's end.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.networks.config import IMAGE_PADDING, STRIDE
-from dkn.networks.dkn import DKN
+from dkn.networks.dkn import DKN, CellNetwork
 
-BEFORE, BEHIND = IMAGE_PADDING["dkn"]  # the receptive field of a pixel: 25 rows and columns, itself, 24
+BEFORE, BEHIND = IMAGE_PADDING["dkn"]  # the receptive field of a pixel: 25 rows and columns, itself, 24; cells: less
 
 
 def margin(window: int) -> int:
@@ -57,21 +59,24 @@ def pick(
     return seen[0], seen[1], judged[0], judged[1]
 
 
-def kernels(network: DKN, guidance: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Kernel weights (N, k², h, w) and offsets (N, 2k², h, w) of one phase's pixels, of images that `pick` gave."""
+def kernels(network: DKN | CellNetwork, guidance: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Kernel weights (N, k², h, w) and offsets (N, 2k², h, w): a DKN's of one phase's pixels, of images that `pick`
+    gave; a cell network's of all, of images with `margin` around."""
     m = margin(network.config.window)
-    first, last = m - BEFORE, m - BEHIND
-    rows, columns = (slice(first, n - last) for n in depth.shape[2:])
+    before, behind = (network.margin, network.margin) if isinstance(network, CellNetwork) else (BEFORE, BEHIND)
+    rows, columns = (slice(m - before, n - (m - behind)) for n in depth.shape[2:])
     return network.unpadded_kernels(guidance[:, :, rows, columns], depth[:, :, rows, columns])
 
 
-def average(network: DKN, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
-    """What `KernelNetwork.average` gives, at the pixels of one phase: (N, 1, h, w).
+def average(network: DKN | CellNetwork, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+    """What `KernelNetwork.average` gives, at the pixels that `kernels` are of: (N, 1, h, w).
 
     Args:
-        depth: (N, C, H, W) as `pick` gave it.
+        depth: (N, C, H, W) as `kernels` had it.
         weights, offsets: as `kernels` gave them.
     """
+    if isinstance(network, CellNetwork):
+        return _average_of_all(network, depth, weights, offsets)
     config, depth = network.config, depth[:, :1]
     m, radius = margin(config.window), config.window // 2
     n, taps, h, w = weights.shape
@@ -91,3 +96,13 @@ def average(network: DKN, depth: Tensor, weights: Tensor, offsets: Tensor | None
     found = F.grid_sample(depth, grid, align_corners=True).view(n, taps, h, w)
     total = (weights * found).sum(1, keepdim=True)
     return depth[:, :, m : size[0] - m : STRIDE, m : size[1] - m : STRIDE] + total if config.residual else total
+
+
+def _average_of_all(network: CellNetwork, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+    """The same where every pixel has a kernel: those of the surroundings, as far as taps reach, are zero."""
+    reach = network.config.window // 2 + 1
+    ahead = margin(network.config.window) - reach
+    rows, columns = (slice(ahead, n - ahead) for n in depth.shape[2:])
+    weights = F.pad(weights, [reach] * 4)
+    offsets = None if offsets is None else F.pad(offsets, [reach] * 4)
+    return network.average(depth[:, :, rows, columns], weights, offsets)[:, :, reach:-reach, reach:-reach]
