@@ -62,10 +62,9 @@ def test_pictures_end_within_cells():
             assert torch.equal(around[m:-m, m:-m], known[0])
             rows, columns = (torch.nonzero(around.any(dim=axis)).flatten() - m for axis in (1, 0))
             assert around.sum() == len(rows) * len(columns)
-            first, last = (int(rows[0]), int(columns[0])), (15 - int(rows[-1]), 15 - int(columns[-1]))
-            seen |= {
-                (side, n) for side, n in zip(("top", "left", "bottom", "right"), first + last, strict=True) if n >= 0
-            }
+            counts = int(rows[0]), int(columns[0]), 15 - int(rows[-1]), 15 - int(columns[-1])
+            sides = zip(("top", "left", "bottom", "right"), counts, strict=True)
+            seen |= {(side, count) for side, count in sides if count >= 0}  # < 0: it ends beyond the crop, if at all
     assert seen == {(side, count) for side in ("top", "left", "bottom", "right") for count in range(4)}
 
 
