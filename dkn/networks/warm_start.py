@@ -31,17 +31,12 @@ import torch
 from torch import Tensor, nn
 
 from dkn.errors import ConfigError
-from dkn.networks.config import PAPER_WIDTHS, STRIDE, NetworkConfig
+from dkn.networks.config import PAPER_WIDTHS, STRIDE
 from dkn.networks.dkn import DKN, CellNetwork, Stream
 
 PIXEL = 2 * STRIDE + 2  # of the 16 of a cell, row by row: the one that becomes DKN's
 CARRYING = 4  # convolutions of a DKN that pass the pixels on
 HALF = 2  # stride of two of them
-
-
-def has_all_layers(cells: NetworkConfig) -> bool:
-    """Whether a network on cells has DKN's first layers too."""
-    return cells.cell == 1
 
 
 @torch.no_grad()
@@ -82,7 +77,7 @@ def to_dkn(cells: CellNetwork, widths: tuple[int, ...] = ()) -> DKN:
     Raises:
         ConfigError: as `with_all_layers`, or other widths than those of all layers of `cells`.
     """
-    if not has_all_layers(cells.config):
+    if cells.config.cell > 1:
         cells = with_all_layers(cells, widths)
     widths = widths or cells.config.widths
     target = DKN(dataclasses.replace(cells.config, architecture="dkn", widths=widths)).eval()
