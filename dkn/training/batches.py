@@ -45,6 +45,9 @@ from dkn.training.mixture import EXACT, Inputs, Mixture, Part, draw_input, draw_
 
 OCCLUDED = 32
 """Pixels around a crop whose depth decides what a simulated camera sees in it: nearer things hide what lies behind."""
+END = 0.2
+"""Chance that a side of a crop for cells is made a picture's end. Those of NYU v2 lie in a white frame: a network that
+has seen no other errs where the pictures of another set end."""
 MEANT = 8
 """Every so many rows and columns say how bright a picture is."""
 
@@ -123,16 +126,19 @@ def _draw_crop(sample: Sample, inputs: Inputs, config: TrainConfig, rng: np.rand
 
 def ends_within_cells(part: range, length: int, scale: int, rng: np.random.Generator) -> tuple[int, int]:
     """The first row or column that counts as one of the picture's, and the one after the last, for a network on cells.
-    Of a crop at a picture's end, up to three beside it do not: a DKN that begins with this network sees the ends of a
-    picture so, since each of its pixels is the third of a cell, wherever it lies.
+    Of a crop at a picture's end, or at what is made one (`END`), up to three beside it do not: a DKN that begins with
+    this network sees the ends of a picture so, since each of its pixels is the third of a cell, wherever it lies.
 
     Args:
         part: the crop's.
         length: of the picture.
     """
     before, behind = (int(n) for n in rng.integers(STRIDE, size=2))
-    end = length - length % scale
-    return before if part.start == 0 else 0, end - behind if part.stop == end else length
+    begins, ends = (chance < END for chance in rng.random(2))
+    return (
+        part.start + before if begins or part.start == 0 else 0,
+        part.stop - behind if ends or part.stop == length - length % scale else length,
+    )
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:

@@ -91,50 +91,52 @@ def test_the_dense_networks_pixels(make_scene, liven, changes):
 @pytest.mark.parametrize("changes", [{}, {"widths": PAPER_WIDTHS["dkn"]}, {"window": 63, "depth_channels": 4}], ids=str)
 def test_cells_as_in_the_whole_picture(make_scene, liven, changes):
     """Crops begin anywhere; the network of the whole picture, moved so that cells begin where the crop's do, says what
-    they should give. At a picture's ends up to three pixels are cut off."""
+    they should give. At its ends, and at what is made one, up to three pixels are cut off."""
     network = liven(build(dataclasses.replace(CELLS, **changes)), offsets=6.0)
     color, _ = make_scene(48, 56)
     config = TrainConfig(network.config, 4, steps=1, batch_size=6, crop=16, aligned=False)
     exact = (1 + np.arange(48 * 56, dtype=np.float32) / 1000).reshape(48, 56)
     plain = TrainConfig(dataclasses.replace(network.config, architecture="fdkn", widths=()), 4, steps=1, crop=0)
     whole = draw_batch(One(color, exact), dataclasses.replace(plain, batch_size=1, flips=False), 0)
-    seen, cut = set(), set()
+    seen, cut, made = set(), set(), set()
     with torch.no_grad():
         for step in range(12):
             batch = draw_batch(One(color, exact), config, step)
             assert batch.target.shape == (6, 1, 16, 16)
             kernels = surroundings.kernels(network, batch.guidance, batch.depth)
             outputs = surroundings.average(network, batch.depth, *kernels)
-            for output, target, known in zip(outputs[:, 0], batch.target[:, 0], batch.known[:, 0], strict=True):
-                # Where the crop lies, how it is mirrored, and what of the picture it counts as such.
+            crops = zip(outputs[:, 0], batch.target[:, 0], batch.known[:, 0], batch.depth[:, 0], strict=True)
+            for output, target, known, shown in crops:
+                # Where the crop lies, how it is mirrored, and between which rows and columns there is anything to see.
                 rows, columns = torch.nonzero(known, as_tuple=True)
                 place = ((10 * target[known] - 1) * 1000).round().long()
                 y, x = place // 56, place % 56
                 axes = [a for a, of in ((0, y[-1] < y[0]), (1, x[-1] < x[0])) if of]
-                top = int(y.min()) - int((rows if 0 not in axes else 15 - rows).min())
-                left = int(x.min()) - int((columns if 1 not in axes else 15 - columns).min())
-                ends = {"top": 0, "left": 0, "bottom": 48, "right": 56}
-                for side, at_end, end in (
-                    ("top", top == 0, int(y.min())),
-                    ("left", left == 0, int(x.min())),
-                    ("bottom", top == 32, int(y.max()) + 1),
-                    ("right", left == 40, int(x.max()) + 1),
-                ):
-                    if at_end:
-                        ends[side] = end
-                        cut.add((side, abs(end - {"bottom": 48, "right": 56}.get(side, 0))))
-                inside = slice(ends["top"], ends["bottom"]), slice(ends["left"], ends["right"])
+                corner, inside = [], []
+                for axis, (picture, crop, length) in enumerate(((y, rows, 48), (x, columns, 56))):
+                    there = (shown > 0).any(dim=1 - axis).flip([0] if axis in axes else [])
+                    crop = 15 - crop if axis in axes else crop
+                    corner.append(int(picture.min() - crop.min()))
+                    seen_of = torch.nonzero(there).flatten() - surroundings.margin(network.config.window) + corner[-1]
+                    first, last = int(seen_of.min()), int(seen_of.max()) + 1
+                    cut |= {(axis, "first", first - corner[-1])} if first >= corner[-1] else set()
+                    cut |= {(axis, "last", corner[-1] + 16 - last)} if last <= corner[-1] + 16 else set()
+                    made.add(first > corner[-1] > 0 or last < corner[-1] + 16 < length)
+                    start = first if first >= corner[-1] else 0
+                    stop = last if last <= corner[-1] + 16 else length
+                    inside.append(slice(start, stop))
                 # Zeros before the picture, so that a cell begins at the crop's corner.
-                above, before = (ends["top"] - top) % 4, (ends["left"] - left) % 4
+                above, before = ((part.start - begin) % 4 for part, begin in zip(inside, corner, strict=True))
                 images = (F.pad(image[..., inside[0], inside[1]], (before, 0, above, 0)) for image in whole[:2])
                 flips = [axis + 2 for axis in axes]
                 of_whole = network(*(_to_cells(image).flip(flips) for image in images)).flip(flips)[0, 0]
-                expected = of_whole[y - ends["top"] + above, x - ends["left"] + before]
+                expected = of_whole[y - inside[0].start + above, x - inside[1].start + before]
                 torch.testing.assert_close(output[known], expected, rtol=0, atol=5e-5)
-                seen.add((top % 4, left % 4))
+                seen.add((corner[0] % 4, corner[1] % 4))
     assert len(seen) > 8
-    assert {count for _, count in cut} == {0, 1, 2, 3}
-    assert {side for side, _ in cut} == {"top", "left", "bottom", "right"}
+    assert {count for _, _, count in cut} == {0, 1, 2, 3}
+    assert len({(axis, side) for axis, side, _ in cut}) == 4
+    assert made == {False, True}
 
 
 def _to_cells(image: torch.Tensor) -> torch.Tensor:
