@@ -69,13 +69,13 @@ class ModelInfo:
         return self.network.depth_channels > 1
 
 
-def save(path: Path, network: KernelNetwork, info: ModelInfo) -> None:
-    """Write `network` and its `info` to `path` (.safetensors).
+def save(path: Path, network: KernelNetwork | Weights, info: ModelInfo) -> None:
+    """Write `network`, or its weights, and its `info` to `path` (.safetensors).
 
     Raises:
         CheckpointError: weights that are not finite, which nobody can use; otherwise as `writing`.
     """
-    weights = Weights.of(network)
+    weights = network if isinstance(network, Weights) else Weights.of(network)
     if name := not_finite(weights.arrays):
         raise CheckpointError(f"{path}: not written, for {name} is not finite; what was there before is kept")
     arrays = {name: np.asarray(array, order="C") for name, array in weights.arrays.items()}

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dkn.errors import ConfigError
 from dkn.networks.config import IMAGE_PADDING, LUMA, feature_padding
 from dkn.networks.weights import NamedLayer, NamedStream, Weights, named_streams
 
@@ -60,7 +61,13 @@ class FoldedStream:
 
 
 def fold(weights: Weights) -> list[FoldedStream]:
-    """The streams of a network as they are in evaluation mode, in the order of `named_streams`."""
+    """The streams of a network as they are in evaluation mode, in the order of `named_streams`.
+
+    Raises:
+        ConfigError: a network that is there to be trained only.
+    """
+    if weights.config.architecture == "cells":
+        raise ConfigError("engines run FDKN and DKN; of a network on cells dkn.networks.warm_start makes a DKN")
     return [_fold_stream(weights, image, stream) for image, stream in named_streams(weights.config).items()]
 
 

@@ -137,22 +137,32 @@ class FDKN(KernelNetwork):
         super().__init__(config or NetworkConfig("fdkn"))
 
 
-class DKN(KernelNetwork):
-    """Deformable kernel network (paper 3.2), evaluated for all pixels in one dense pass."""
+class StridedNetwork(KernelNetwork):
+    """What DKN and CellNetwork share: their convolutions see no padding but that of the image."""
 
-    def __init__(self, config: NetworkConfig | None = None):
-        super().__init__(config or NetworkConfig("dkn"))
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Rows and columns that are seen before the first pixel, and behind the last, with a kernel."""
+        return cast(DKNStream, self.depth_stream or self.guidance_stream).padding
 
     def unpadded_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What `kernels` gives, at one of 16 pixels, of images that bring their surroundings: 25 rows and columns
-        before the first of these pixels, 24 behind the last (zeros where a picture ends).
+        """What `kernels` gives, of images that bring their surroundings: `padding` rows and columns, zeros where a
+        picture ends. DKN: at one of 16 pixels.
 
         Returns:
-            (N, k², h, w) and (N, 2k², h, w) or None, for images (N, C, 4(h-1) + 50, 4(w-1) + 50).
+            (N, k², h, w) and (N, 2k², h, w) or None, of a DKN for images (N, C, 4(h-1) + 50, 4(w-1) + 50), of a network
+            on cells for (N, C, h + 2 padding, w + 2 padding), where h and w are multiples of 4.
         """
         heads = [cast(DKNStream, stream).unpadded(image) for stream, image in self._inputs(guidance, depth)]
         weights, offsets = self._combine(heads)
         return self._normalise(weights), offsets
+
+
+class DKN(StridedNetwork):
+    """Deformable kernel network (paper 3.2), evaluated for all pixels in one dense pass."""
+
+    def __init__(self, config: NetworkConfig | None = None):
+        super().__init__(config or NetworkConfig("dkn"))
 
     def kernels_by_shift_and_stitch(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
         """What `kernels` gives, by 16 passes over shifted inputs (supplement 1.1).
@@ -177,29 +187,12 @@ class DKN(KernelNetwork):
         return self._normalise(weights), offsets
 
 
-class CellNetwork(KernelNetwork):
+class CellNetwork(StridedNetwork):
     """DKN with heads for all 16 pixels of cells of 4×4; with the `widths` of one layer, its last three convolutions
     alone, which see the pixels of a cell as channels. Evaluated for every cell in one pass."""
 
     def __init__(self, config: NetworkConfig | None = None):
         super().__init__(config or NetworkConfig("cells"))
-
-    @property
-    def margin(self) -> int:
-        """Pixels on each side of a cell that it sees."""
-        return cast(CellStream, self.depth_stream or self.guidance_stream).margin
-
-    def unpadded_kernels(self, guidance: Tensor | None, depth: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What `kernels` gives, of images that bring their surroundings: `margin` rows and columns at each side (zeros
-        where a picture ends).
-
-        Returns:
-            (N, k², H, W) and (N, 2k², H, W) or None, for images (N, C, H + 2 margin, W + 2 margin); H and W are
-            multiples of 4.
-        """
-        heads = [cast(CellStream, stream).surrounded(image) for stream, image in self._inputs(guidance, depth)]
-        weights, offsets = self._combine(heads)
-        return self._normalise(weights), offsets
 
 
 def build(config: NetworkConfig) -> KernelNetwork:
@@ -272,6 +265,8 @@ class FDKNStream(Stream):
 class DKNStream(Stream):
     """Paper Table 1. All convolutions are "valid"; the image alone is padded, by its receptive field of 50."""
 
+    padding: tuple[int, int] = IMAGE_PADDING["dkn"]
+
     def __init__(self, channels: int, widths: Sequence[int], weights: int, offsets: int):
         super().__init__()
         layers, ends = LAYERS["dkn"][-len(widths) :], pairwise((channels, *widths))
@@ -290,7 +285,7 @@ class DKNStream(Stream):
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every pixel in one pass: a stride becomes a dilation of all that follows it."""
-        x, dilation = F.pad(image, IMAGE_PADDING["dkn"] * 2), 1
+        x, dilation = F.pad(image, self.padding * 2), 1
         for i, (conv, norm) in enumerate(self.layers()):
             x = F.conv2d(x, conv.weight, conv.bias, dilation=dilation) if i else self._first(conv, x)
             x = F.relu(x if norm is None else norm(x))
@@ -299,7 +294,7 @@ class DKNStream(Stream):
 
     def strided(self, image: Tensor, shift_x: int, shift_y: int) -> tuple[Tensor | None, Tensor | None]:
         """One pass of shift-and-stitch: the pixels [shift_y::4, shift_x::4], as Table 1 has it."""
-        return self.unpadded(F.pad(image, IMAGE_PADDING["dkn"] * 2)[:, :, shift_y:, shift_x:])
+        return self.unpadded(F.pad(image, self.padding * 2)[:, :, shift_y:, shift_x:])
 
     def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Every fourth pixel, from the one that has 25 rows and columns before it to the last that has 24 behind it."""
@@ -321,17 +316,20 @@ class CellStream(DKNStream):
         seen = 1
         for layer in reversed(layers):
             seen = (seen - 1) * layer.stride + layer.kernel
-        self.margin = (seen * self.cell - STRIDE) // 2
+        margin = (seen * self.cell - STRIDE) // 2
+        self.padding = margin, margin
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
         height, width = image.shape[2:]
-        around = self.margin, self.margin + -width % STRIDE, self.margin, self.margin + -height % STRIDE
-        weights, offsets = self.surrounded(F.pad(image, around))
+        before, behind = self.padding
+        weights, offsets = self.unpadded(
+            F.pad(image, (before, behind + -width % STRIDE, before, behind + -height % STRIDE))
+        )
         return _crop(weights, height, width), _crop(offsets, height, width)
 
-    def surrounded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """All pixels but the first and last `margin` rows and columns, whole cells of them."""
-        weights, offsets = self.unpadded(F.pixel_unshuffle(image, self.cell))
+    def unpadded(self, image: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """All pixels but the first and last that `padding` counts, whole cells of them."""
+        weights, offsets = super().unpadded(F.pixel_unshuffle(image, self.cell))
         return (
             None if weights is None else F.pixel_shuffle(weights, STRIDE),
             None if offsets is None else F.pixel_shuffle(offsets, STRIDE),

@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 
 from dkn import checkpoint
-from dkn.checkpoint import joined_terms
 from dkn.errors import ConfigError
 from dkn.networks.weights import Weights
 
@@ -70,8 +69,7 @@ def average(models: Sequence[Path], out: Path, shares: Sequence[float] | None = 
         {"share": round(part, 4), "data": other.training.get("data"), "steps": other.training.get("steps")}
         for part, (_, other) in zip(parts, found, strict=True)
     ]
-    if terms := joined_terms(*(other.training.get("terms", "") for _, other in found)):
+    if terms := checkpoint.joined_terms(*(other.training.get("terms", "") for _, other in found)):
         training["terms"] = terms
-    network = Weights(info.network, arrays).network()
-    checkpoint.save(out, network, dataclasses.replace(info, training=training))
+    checkpoint.save(out, Weights(info.network, arrays), dataclasses.replace(info, training=training))
     return out

@@ -135,10 +135,9 @@ def ends_within_cells(part: range, length: int, scale: int, rng: np.random.Gener
     """
     before, behind = (int(n) for n in rng.integers(STRIDE, size=2))
     begins, ends = (chance < END for chance in rng.random(2))
-    return (
-        part.start + before if begins or part.start == 0 else 0,
-        part.stop - behind if ends or part.stop == length - length % scale else length,
-    )
+    first = part.start + before if begins or part.start == 0 else 0
+    last = part.stop - behind if ends or part.stop == length - length % scale else length
+    return first, max(first + 1, last)  # of a crop of one cell, at least a pixel
 
 
 def place(length: int, sample: Sample, scale: int, config: TrainConfig, rng: np.random.Generator) -> range:

@@ -28,14 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkn.networks.config import IMAGE_PADDING, STRIDE
-from dkn.networks.dkn import DKN, CellNetwork
+from dkn.networks.dkn import CellNetwork, StridedNetwork
 
-BEFORE, BEHIND = IMAGE_PADDING["dkn"]  # the receptive field of a pixel: 25 rows and columns, itself, 24; cells: less
+SEEN = max(IMAGE_PADDING["dkn"])  # by a pixel of a DKN, to each side of it; by cells less
 
 
 def margin(window: int) -> int:
     """Pixels around a crop that its own pixels can see, or reach with their taps."""
-    return max(BEFORE, window // 2 + 1)
+    return max(SEEN, window // 2 + 1)
 
 
 def pick(
@@ -59,16 +59,16 @@ def pick(
     return seen[0], seen[1], judged[0], judged[1]
 
 
-def kernels(network: DKN | CellNetwork, guidance: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
+def kernels(network: StridedNetwork, guidance: Tensor, depth: Tensor) -> tuple[Tensor, Tensor | None]:
     """Kernel weights (N, k², h, w) and offsets (N, 2k², h, w): a DKN's of one phase's pixels, of images that `pick`
     gave; a cell network's of all, of images with `margin` around."""
     m = margin(network.config.window)
-    before, behind = (network.margin, network.margin) if isinstance(network, CellNetwork) else (BEFORE, BEHIND)
+    before, behind = network.padding
     rows, columns = (slice(m - before, n - (m - behind)) for n in depth.shape[2:])
     return network.unpadded_kernels(guidance[:, :, rows, columns], depth[:, :, rows, columns])
 
 
-def average(network: DKN | CellNetwork, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
+def average(network: StridedNetwork, depth: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
     """What `KernelNetwork.average` gives, at the pixels that `kernels` are of: (N, 1, h, w).
 
     Args:

@@ -41,7 +41,7 @@ from dkn.checkpoint import ModelInfo, not_finite
 from dkn.data.sample import Dataset
 from dkn.engines.pytorch import without_tf32
 from dkn.errors import CheckpointError, ConfigError, DataError
-from dkn.networks.dkn import DKN, FDKN, CellNetwork, KernelNetwork, build
+from dkn.networks.dkn import FDKN, CellNetwork, KernelNetwork, StridedNetwork, build
 from dkn.networks.narrowing import narrowed
 from dkn.networks.warm_start import CARRYING, to_dkn, with_all_layers
 from dkn.training import surroundings
@@ -283,11 +283,11 @@ class Trainer:
         guidance = batch.guidance.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             if seen:
-                kernels = surroundings.kernels(cast(DKN | CellNetwork, network), guidance, batch.depth)
+                kernels = surroundings.kernels(cast(StridedNetwork, network), guidance, batch.depth)
             else:
                 kernels = network.kernels(guidance, batch.depth)
         if seen:
-            return surroundings.average(cast(DKN | CellNetwork, network), batch.depth, *kernels)
+            return surroundings.average(cast(StridedNetwork, network), batch.depth, *kernels)
         return network.average(batch.depth, *kernels)
 
     def train_step(self) -> Tensor:

@@ -24,6 +24,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import depth_in_steps
 from torch import Tensor
 
 from dkn.depth import network_input, resample
@@ -68,11 +69,7 @@ def test_holes(seed, size, share):
     smooth=st.booleans(),
 )
 def test_mixed_pixels(seed, size, share, smooth):
-    rng = np.random.default_rng(seed)
-    steps = 1 + 2 * (np.arange(size[1]) // 4 % 2) + np.zeros((2, 1, *size))
-    if smooth:  # depths half-way at the edges
-        steps = (steps + np.roll(steps, 1, axis=3)) / 2
-    depth = torch.from_numpy((steps + 0.01 * rng.random(steps.shape)).astype(np.float32))
+    depth = torch.from_numpy(depth_in_steps(np.random.default_rng(seed), (2, 1, *size), smooth))
     _, valid = maps(seed, size, share)
     compiled, expected = both(network_input, "mixed_pixels", depth, valid)
     assert compiled.shape == expected.shape == (2, 1, 1, 1)

@@ -37,7 +37,7 @@ from dkn.depth.stages.base import MIXED, MIXED_EDGES, Prepared, Stages, follows_
 from dkn.depth.stages.pytorch import PYTORCH, finish, upsample_validity, validity
 
 fused = pytest.importorskip("dkn.depth.stages.fused", reason="Triton is not installed")
-from dkn.depth.stages.fused import network_input, pyramid, result  # noqa: E402
+from dkn.depth.stages.fused import network_input, pyramid, result  # noqa: E402  # only where Triton is
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAN = math.nan

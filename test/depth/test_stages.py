@@ -28,6 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from launches import on_arrays
 from PIL import Image
+from samples import depth_in_steps
 
 from dkn.depth import kernels, network_input, resample
 from dkn.depth.kernels import numpy_network_input, numpy_resample
@@ -172,11 +173,7 @@ def test_the_network_s_result_is_as_it_was(stages):
     smooth=st.booleans(),
 )
 def test_points_or_means(seed, size, share, smooth):
-    rng = np.random.default_rng(seed)
-    steps = 1 + 2 * (np.arange(size[1]) // 4 % 2) + np.zeros(size)
-    if smooth:  # depths half-way at the edges
-        steps = (steps + np.roll(steps, 1, axis=1)) / 2
-    depth = (steps + 0.01 * rng.random(size)).astype(np.float32)
+    depth = depth_in_steps(np.random.default_rng(seed), size, smooth)
     valid = a_map(seed, size, share)[1][0, 0]
     expected = network_input.mixed_pixels(*(torch.from_numpy(m)[None, None] for m in (depth, valid)))
     for module in (numba_network_input, numpy_network_input):

@@ -23,10 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkn.engines.folding import fold
 from dkn.errors import ConfigError
 from dkn.networks.config import PAPER_WIDTHS, NetworkConfig
 from dkn.networks.dkn import CellNetwork, build
 from dkn.networks.warm_start import CARRYING, to_dkn, with_all_layers
+from dkn.networks.weights import Weights
 
 CELLS = NetworkConfig("cells", n1=12, n2=8)
 ALL_LAYERS = dataclasses.replace(CELLS, widths=PAPER_WIDTHS["dkn"])
@@ -119,3 +121,9 @@ def test_layers_that_are_too_narrow(liven):
                 make(cells, widths)
     with pytest.raises(ConfigError, match="widths"):
         to_dkn(build(ALL_LAYERS), (32, 32, 64, 65, 128))
+
+
+@pytest.mark.parametrize("config", [CELLS, ALL_LAYERS], ids=["last layers", "all layers"])
+def test_engines_refuse_it_in_words(config):
+    with pytest.raises(ConfigError, match="makes a DKN"):
+        fold(Weights.of(build(config)))

@@ -68,6 +68,15 @@ def test_pictures_end_within_cells():
     assert seen == {(side, count) for side in ("top", "left", "bottom", "right") for count in range(4)}
 
 
+def test_a_crop_of_one_cell_keeps_a_pixel():
+    """However much is cut off for a picture's end: with nothing to judge there would be nothing to learn."""
+    network = dataclasses.replace(SMALL, architecture="cells", depth_channels=1)
+    config = TrainConfig(network, 4, steps=1, crop=4, batch_size=40, aligned=False)
+    known = draw_batch(One(np.full((8, 12), 2, np.float32)), config, 0).known
+    assert known.flatten(1).any(1).all()
+    assert not known.all()
+
+
 @pytest.mark.parametrize("scale", [4, 8])
 def test_a_crop_holds_what_the_whole_picture_would(scale):
     rng = np.random.default_rng(0)
